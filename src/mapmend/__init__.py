@@ -1,0 +1,3 @@
+"""mapmend mends land-cover maps."""
+
+__version__ = "0.1.0"
