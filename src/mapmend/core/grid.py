@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox as Grid
 from pyproj import CRS as ProjCRS
-from pyproj import Proj, Transformer
+from pyproj import Transformer
 
 from mapmend.core.errors import GridError
 
-__all__ = ["Grid", "PixelArea", "Window", "grid_from_dict", "grid_to_dict", "ground_pixel_size", "make_grid", "same_grid"]
+__all__ = [
+    "Grid",
+    "PixelArea",
+    "Window",
+    "grid_from_dict",
+    "grid_to_dict",
+    "ground_pixel_size",
+    "make_grid",
+    "same_grid",
+]
 
-_AREA_LATTICE = 64  # pixels between the points where the area of a pixel is computed; it varies slowly
+_AREA_LATTICE = 64  # at most so many pixels, and
+_AREA_SPAN = 10_000.0  # so many metres, lie between the points where the area of a pixel is computed
+_OUTSIDE = "pixel areas cannot be computed: part of the grid lies outside its CRS"
+_AREA_STEP = 50.0  # metres; differences over less drown in the rounding of inverse projections
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,10 @@ def make_grid(shape: tuple[int, int], transform: Affine, crs: object | None) -> 
         GridError: the CRS cannot be understood.
     """
     try:
-        return Grid(shape, transform, crs)
+        grid = Grid(shape, transform, crs)  # type: ignore[arg-type]  # what it cannot take, it says
+        if grid.crs is None or grid.crs.proj.geodetic_crs is not None:
+            return grid
+        return Grid(shape, transform, None)  # a local system ("arbitrary") has no place on Earth
     except Exception as error:
         raise GridError(f"the CRS cannot be understood ({error})", fix="give an EPSG code or WKT") from None
 
@@ -75,6 +89,14 @@ def make_grid(shape: tuple[int, int], transform: Affine, crs: object | None) -> 
 def full_window(grid: Grid) -> Window:
     """The window that covers the whole grid."""
     return Window(0, 0, int(grid.shape[0]), int(grid.shape[1]))
+
+
+def windows(grid: Grid, side: int) -> Iterator[Window]:
+    """Windows of at most `side`² that cover a grid, row by row."""
+    height, width = (int(n) for n in grid.shape)
+    for row in range(0, height, side):
+        for col in range(0, width, side):
+            yield Window(row, col, min(side, height - row), min(side, width - col))
 
 
 def same_grid(a: Grid, b: Grid, tolerance: float = 0.01) -> bool:
@@ -116,19 +138,33 @@ def ground_pixel_size(grid: Grid) -> tuple[float, float]:
     return float(distance[0]), float(distance[1])
 
 
+def finest(grids: Sequence[Grid]) -> Grid:
+    """The grid with the smallest pixels on the ground; the first of equals."""
+    return min(grids, key=lambda grid: math.prod(ground_pixel_size(grid)))
+
+
 class PixelArea:
     """The true area of every pixel of a grid, on the ellipsoid.
 
-    For a projected CRS: planar area divided by the projection's areal scale (Snyder 1987, eq. 4-10); for a
-    geographic one: the ellipsoid's surface element. Computed on a lattice of points and interpolated linearly.
+    |∂P/∂col × ∂P/∂row| of the pixel's place P in space, by central differences: it needs no formula for the
+    projection, and holds at poles and date line. Computed on a lattice of points and interpolated linearly.
 
     Without a CRS the area is 1 per pixel and `unit` is "px".
+
+    Raises:
+        GridError: part of the grid lies outside its CRS.
     """
 
     def __init__(self, grid: Grid) -> None:
         self.unit = "px" if grid.crs is None else "ha"
-        self._rows, self._cols = (_lattice(int(n)) for n in grid.shape)
-        self._nodes = self._areas_at(grid)
+        pixel = max(ground_pixel_size(grid))
+        if not math.isfinite(pixel):
+            raise GridError(_OUTSIDE, fix="reproject")
+        step = 2**31 if grid.crs is None else max(1.0, min(_AREA_LATTICE, _AREA_SPAN / pixel))
+        self._rows, self._cols = (_lattice(int(n), step) for n in grid.shape)
+        if grid.crs is not None and grid.crs.geographic and not grid.transform.b and not grid.transform.d:
+            self._cols = _lattice(int(grid.shape[1]), 2**31)  # areas vary with latitude alone
+        self._nodes = self._areas_at(grid, max(0.5, _AREA_STEP / pixel))
 
     def of(self, window: Window) -> npt.NDArray[np.float64]:
         """Areas of the pixels of a window inside the grid, H×W, in `unit`."""
@@ -140,49 +176,44 @@ class PixelArea:
         result: npt.NDArray[np.float64] = by_col[upper] * (1 - share)[:, None] + by_col[upper + 1] * share[:, None]
         return result
 
-    def _areas_at(self, grid: Grid) -> npt.NDArray[np.float64]:
+    def _areas_at(self, grid: Grid, half: float) -> npt.NDArray[np.float64]:
         shape = (len(self._rows), len(self._cols))
         if grid.crs is None:
             return np.ones(shape)
-        crs = ProjCRS(grid.crs.to_wkt())
-        t = grid.transform
-        x = t.a * self._cols[None, :] + t.b * self._rows[:, None] + t.c
-        y = t.d * self._cols[None, :] + t.e * self._rows[:, None] + t.f
-        planar = abs(t.determinant)
-        if crs.is_geographic:
-            square_metres = planar * _square_metres_per_square_degree(crs, y)
-        else:
-            unit = crs.axis_info[0].unit_conversion_factor
-            lon, lat = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(x, y)
-            square_metres = planar * unit**2 / Proj(crs).get_factors(lon, lat).areal_scale
+        row, col = np.broadcast_to(self._rows[:, None], shape), np.broadcast_to(self._cols[None, :], shape)
+        across = _places(grid, col + half, row) - _places(grid, col - half, row)
+        down = _places(grid, col, row + half) - _places(grid, col, row - half)
+        square_metres = np.linalg.norm(np.cross(across, down), axis=-1) / (2 * half) ** 2
         if not np.isfinite(square_metres).all():
-            raise GridError("pixel areas cannot be computed: part of the grid lies outside its CRS", fix="reproject")
-        result: npt.NDArray[np.float64] = np.broadcast_to(square_metres, shape) / 1e4
+            raise GridError(_OUTSIDE, fix="reproject")
+        result: npt.NDArray[np.float64] = square_metres / 1e4
         return result
 
 
-def _lattice(size: int) -> npt.NDArray[np.float64]:
-    return np.linspace(0, size, max(2, math.ceil(size / _AREA_LATTICE) + 1))
+def _lattice(size: int, step: float) -> npt.NDArray[np.float64]:
+    return np.linspace(0, size, max(2, math.ceil(size / step) + 1))
 
 
-def _square_metres_per_square_degree(crs: ProjCRS, lat: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    ellipsoid = crs.ellipsoid
-    assert ellipsoid is not None
-    a, f = ellipsoid.semi_major_metre, 1 / ellipsoid.inverse_flattening if ellipsoid.inverse_flattening else 0.0
+def _places(grid: Grid, col: npt.NDArray[np.float64], row: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Geocentric coordinates in metres, shape + (3,), of places in pixels; not finite outside the CRS."""
+    assert grid.crs is not None
+    crs = ProjCRS(grid.crs.to_wkt())
+    geodetic = crs.geodetic_crs
+    assert geodetic is not None and geodetic.ellipsoid is not None
+    t = grid.transform
+    x, y = t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f
+    lon, lat = Transformer.from_crs(crs, geodetic, always_xy=True).transform(x, y)
+    unit = geodetic.axis_info[0].unit_conversion_factor  # radians per degree or gradian
+    lon, lat = np.asarray(lon) * unit, np.asarray(lat) * unit
+    a, inverse = geodetic.ellipsoid.semi_major_metre, geodetic.ellipsoid.inverse_flattening
+    f = 1 / inverse if inverse else 0.0
     e2 = f * (2 - f)
-    phi = np.radians(lat)
-    meridian = a * (1 - e2) / (1 - e2 * np.sin(phi) ** 2) ** 1.5
-    parallel = a * np.cos(phi) / np.sqrt(1 - e2 * np.sin(phi) ** 2)
-    result: npt.NDArray[np.float64] = meridian * parallel * math.radians(1) ** 2
-    return result
-
-
-def crs_of(grid: Grid, where: str) -> CRS:
-    """The grid's CRS.
-
-    Raises:
-        GridError: it has none.
-    """
-    if grid.crs is None:
-        raise GridError("has no CRS, and one is needed here", where=where, fix="assign one, e.g. with gdal_edit -a_srs")
-    return grid.crs
+    with np.errstate(invalid="ignore"):
+        normal = a / np.sqrt(1 - e2 * np.sin(lat) ** 2)
+        places = np.stack(
+            [normal * np.cos(lat) * np.cos(lon), normal * np.cos(lat) * np.sin(lon), normal * (1 - e2) * np.sin(lat)],
+            -1,
+        )
+    beyond = np.abs(lat) > math.pi / 2 + 0.01  # differences may reach just over a pole
+    places[beyond] = np.nan
+    return places
