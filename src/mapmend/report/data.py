@@ -1,0 +1,150 @@
+"""What a report shows: numbers, words and small pictures, gathered before a page is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mapmend.accuracy.confusion import ConfusionMatrix
+from mapmend.core.legend import Legend
+
+Classes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class SitePanel:
+    """One place, all layers on one grid of H×W pixels (a reduced reading is enough: a page shows some 700 pixels).
+
+    Attributes:
+        name: the site.
+        valid: H×W bool, False where the image must not be used.
+        image: H×W×3 uint8, see `stretch`.
+        label: H×W legend ids, 255 where there is none; so are `map` and `reference`.
+        map: the new map.
+        confidence: H×W uint8, 200·p, 255 where there is none.
+        reference: what the map is scored against.
+        date: the image's date.
+        pixel_size: ground width of a pixel of these arrays in metres, where it is known.
+        note: what a reader should know of the site, such as the split it belongs to.
+        pixel_height: ground height of a pixel in metres, where it is not its width (degrees, anisotropic grids).
+    """
+
+    name: str
+    valid: npt.NDArray[np.bool_]
+    image: npt.NDArray[np.uint8] | None = None
+    label: Classes | None = None
+    map: Classes | None = None
+    confidence: Classes | None = None
+    reference: Classes | None = None
+    date: str = ""
+    pixel_size: float | None = None
+    note: str = ""
+    pixel_height: float | None = None
+
+    @property
+    def aspect(self) -> float:
+        """Width of the place on the ground over its height."""
+        height, width = (float(length) for length in self.valid.shape)
+        if self.pixel_size is None or self.pixel_height is None:
+            return width / height
+        return width * self.pixel_size / (height * self.pixel_height)
+
+    def __post_init__(self) -> None:
+        for name in ("label", "map", "confidence", "reference"):
+            layer = getattr(self, name)
+            if layer is not None and (layer.shape != self.valid.shape or layer.dtype != np.uint8):
+                raise ValueError(f"{name} is {layer.dtype} {layer.shape}, not uint8 {self.valid.shape}")
+        if self.image is not None and (self.image.shape != (*self.valid.shape, 3) or self.image.dtype != np.uint8):
+            raise ValueError(f"image is {self.image.dtype} {self.image.shape}, not uint8 {(*self.valid.shape, 3)}")
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One entry of the training log; what was not measured at this step is left out."""
+
+    step: int
+    losses: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    lr: float | None = None
+
+
+@dataclass(frozen=True)
+class ClassAreas:
+    """Areas counted per class, in the legend's order and in `unit` ('ha' or 'px')."""
+
+    unit: str
+    map: tuple[float, ...]
+    label: tuple[float, ...] | None = None
+    reference: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Counts against a reference; all metrics on the page are computed from them, so they cannot contradict each other.
+
+    Attributes:
+        map: the new map's confusion with the reference.
+        label: the label's confusion with the same reference pixels.
+        reference: what the reference is and where it was used, in words.
+    """
+
+    map: ConfusionMatrix
+    label: ConfusionMatrix | None = None
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """How long a step of the run took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """One report; every part but title and legend may be missing.
+
+    Attributes:
+        title: the project.
+        legend: the classes of all maps, areas and counts.
+        subtitle: one line below the title.
+        created: date or time, as it shall be printed.
+        sites: places in the order in which they are shown; the page shows the first few.
+        curves: the training log, by step.
+        best_step: the step whose weights became the model.
+        areas: area of each class.
+        accuracy: counts against a reference.
+        times: duration of each step.
+        notes: what the reader should know.
+        warnings: what the reader must know.
+        provenance: nested plain values.
+    """
+
+    title: str
+    legend: Legend
+    subtitle: str = ""
+    created: str = ""
+    sites: tuple[SitePanel, ...] = ()
+    curves: tuple[CurvePoint, ...] = ()
+    best_step: int | None = None
+    areas: ClassAreas | None = None
+    accuracy: Accuracy | None = None
+    times: tuple[StepTime, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    provenance: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.areas is not None:
+            for name in ("map", "label", "reference"):
+                values = getattr(self.areas, name)
+                if values is not None and len(values) != len(self.legend):
+                    raise ValueError(f"{len(values)} areas ({name}) for {len(self.legend)} classes")
+        if self.accuracy is not None:
+            for matrix in (self.accuracy.map, self.accuracy.label):
+                if matrix is not None and matrix.names != self.legend.names:
+                    raise ValueError("a confusion matrix of other classes than the legend's")

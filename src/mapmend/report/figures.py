@@ -1,0 +1,192 @@
+"""Layers of a site as small pictures: exact class colours, hatched nodata, numbers where there is room for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from PIL import Image
+
+from mapmend.core.legend import NODATA, Legend
+from mapmend.report.data import SitePanel
+from mapmend.report.marks import Mark, place_marks
+from mapmend.report.wording import spoken
+
+Rgb = tuple[int, int, int]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+# "no data" is a hatching in every layer: no legend has it as a class, and it stays what it is in grey print
+_HATCH: tuple[Rgb, Rgb] = ((238, 238, 238), (205, 205, 205))
+_HATCH_PERIOD = 4
+_LEAST_SIDE = 400  # smaller arrays are enlarged by whole factors, so that no viewer smooths them
+
+# The four outcomes differ in lightness (95, 69, 46, 22 in CIE L*) and, for every kind of colour vision, in hue
+_RIGHT, _GAINED, _LOST, _WRONG = range(4)
+_OUTCOME_COLOURS: list[Rgb] = [(240, 240, 240), (86, 180, 233), (190, 75, 0), (54, 54, 54)]
+
+CONFIDENCE_STEPS = 20
+_CONFIDENCE_FULL = 200  # a confidence raster holds 200·p
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One outcome of a comparison: its share of the compared pixels, and its colour."""
+
+    name: str
+    share: float
+    colour: Rgb
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One picture of a site.
+
+    Attributes:
+        kind: image, label, map, confidence, reference or comparison.
+        title: what stands above it.
+        alt: what it shows, for those who do not see it.
+        picture: palette picture for classes and steps, colour picture for images.
+        marks: numbers to be written on it.
+        outcomes: what a comparison's colours mean.
+    """
+
+    kind: str
+    title: str
+    alt: str
+    picture: Image.Image
+    marks: tuple[Mark, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+
+
+def site_layers(site: SitePanel, legend: Legend, side: int = 720) -> list[Layer]:
+    """The layers a site has, side by side on the same extent; none is longer than `side` pixels.
+
+    Classes, confidence and comparison are sampled, never averaged; only the image is.
+    """
+    layers = []
+    place = f"{site.name}, {site.date}" if site.date else site.name
+    if site.image is not None:
+        picture = image_picture(site.image, site.valid, side)
+        layers.append(Layer("image", "Image", f"Image of {place}", picture))
+    for kind, title in (("label", "Label given"), ("map", "New map"), ("reference", "Reference")):
+        ids = getattr(site, kind)
+        if ids is not None:
+            indices = np.where(site.valid, legend.lut[ids], NODATA).astype(np.uint8)
+            alt = f"{title}, {place}: {_composition(indices, legend)}"
+            picture, marks = class_picture(indices, legend, side), place_marks(indices, legend)
+            layers.append(Layer(kind, title, alt, picture, marks))
+    if site.confidence is not None:
+        shown = np.where(site.valid, site.confidence, NODATA)
+        known = shown[shown != NODATA]
+        mean = f"mean {known.mean() / _CONFIDENCE_FULL:.0%}" if known.size else "no data"
+        layers.append(
+            Layer(
+                "confidence", "Confidence", f"Confidence of the map, {place}: {mean}", confidence_picture(shown, side)
+            )
+        )
+    compared = _compare(site, legend, side)
+    order = ("image", "label", "map", "confidence", "reference", "comparison")
+    return sorted(layers + ([compared] if compared else []), key=lambda layer: order.index(layer.kind))
+
+
+def image_picture(image: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_], side: int) -> Image.Image:
+    """An H×W×3 image, averaged down to at most `side` pixels; invalid pixels are hatched."""
+    height, width = valid.shape
+    factor = max(height, width) / side
+    size = (round(width / factor), round(height / factor)) if factor > 1 else _enlarged(height, width, side)
+    resampling = Image.Resampling.BOX if factor > 1 else Image.Resampling.NEAREST
+    pixels = np.array(Image.fromarray(image).resize((max(1, size[0]), max(1, size[1])), resampling))
+    holes = np.logical_not(sample(valid, side))
+    pixels[holes] = np.array(_HATCH, np.uint8)[_hatching(holes.shape)][holes]
+    return Image.fromarray(pixels)
+
+
+def class_picture(indices: npt.NDArray[np.uint8], legend: Legend, side: int) -> Image.Image:
+    """Class indices (255 where there is none) in the legend's colours, sampled to at most `side` pixels."""
+    return _palette_picture(sample(indices, side), legend.colors)
+
+
+def confidence_picture(confidence: npt.NDArray[np.uint8], side: int) -> Image.Image:
+    """Confidence (200·p, 255 where there is none) in steps of 5 % of a perceptually uniform scale."""
+    step = np.minimum(confidence // (_CONFIDENCE_FULL // CONFIDENCE_STEPS), CONFIDENCE_STEPS - 1)
+    return _palette_picture(sample(np.where(confidence == NODATA, NODATA, step), side), confidence_colours())
+
+
+def confidence_colours() -> list[Rgb]:
+    """The colours of the steps, lowest confidence first."""
+    shades = colormaps["viridis"](np.linspace(0, 1, CONFIDENCE_STEPS))[:, :3]
+    return [(int(red), int(green), int(blue)) for red, green, blue in np.round(shades * 255)]
+
+
+def sample(values: npt.NDArray[Scalar], side: int) -> npt.NDArray[Scalar]:
+    """H×W values at pixel centres of a grid of at most `side`; small arrays are repeated by a whole factor instead."""
+    height, width = values.shape
+    factor = max(height, width) / side
+    if factor > 1:
+        return values[np.ix_(_centres(height, factor), _centres(width, factor))]
+    repeat = _enlarged(height, width, side)[0] // width
+    return values.repeat(repeat, 0).repeat(repeat, 1)
+
+
+def _centres(length: int, factor: float) -> npt.NDArray[np.intp]:
+    count = max(1, round(length / factor))
+    return ((np.arange(count) + 0.5) * length / count).astype(np.intp)
+
+
+def _enlarged(height: int, width: int, side: int) -> tuple[int, int]:
+    longest = max(height, width)
+    repeat = max(1, min(-(-_LEAST_SIDE // longest), side // longest))
+    return width * repeat, height * repeat
+
+
+def _hatching(shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
+    rows, columns = np.indices(shape)
+    stripes: npt.NDArray[np.intp] = (rows + columns) // _HATCH_PERIOD % 2
+    return stripes
+
+
+def _palette_picture(indices: npt.NDArray[np.generic], colours: list[Rgb]) -> Image.Image:
+    shown = np.where(indices == NODATA, len(colours) + _hatching(indices.shape), indices).astype(np.uint8)
+    picture = Image.fromarray(shown)
+    picture.putpalette(bytes(part for colour in (*colours, *_HATCH) for part in colour))
+    return picture
+
+
+def _composition(indices: npt.NDArray[np.uint8], legend: Legend) -> str:
+    counts = np.bincount(indices.ravel(), minlength=256)[: len(legend)]
+    if not counts.sum():
+        return "no data"
+    largest = [index for index in np.argsort(-counts, kind="stable")[:3] if counts[index]]
+    return ", ".join(f"{spoken(legend.names[index])} {counts[index] / counts.sum():.0%}" for index in largest)
+
+
+def _compare(site: SitePanel, legend: Legend, side: int) -> Layer | None:
+    """Where map and label agree with the reference, or else with each other."""
+    if site.map is None or (site.reference is None and site.label is None):
+        return None
+    truth = site.reference if site.reference is not None else site.label
+    assert truth is not None
+    known = site.valid & (legend.lut[truth] != NODATA)
+    right = truth == site.map
+    outcome = np.where(right, _RIGHT, _LOST)
+    if site.reference is None:
+        known &= legend.lut[site.map] != NODATA
+        title, names = "Map against label", {_RIGHT: "same class", _LOST: "other class"}
+    elif site.label is None:
+        title, names = "Right and wrong", {_RIGHT: "map right", _LOST: "map wrong"}
+    else:
+        before = truth == site.label
+        outcome = np.select([right & before, right, before], [_RIGHT, _GAINED, _LOST], _WRONG)
+        title = "Right and wrong"
+        names = {_RIGHT: "both right", _GAINED: "only map right", _LOST: "only label right", _WRONG: "both wrong"}
+    total = max(int(known.sum()), 1)
+    outcomes = tuple(
+        Outcome(name, int((outcome[known] == code).sum()) / total, _OUTCOME_COLOURS[code])
+        for code, name in names.items()
+    )
+    alt = f"{title}, {site.name}: " + ", ".join(f"{one.name} {one.share:.1%}" for one in outcomes)
+    shown = sample(np.where(known, outcome, NODATA).astype(np.uint8), side)
+    return Layer("comparison", title, alt, _palette_picture(shown, _OUTCOME_COLOURS), outcomes=outcomes)
