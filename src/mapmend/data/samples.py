@@ -1,0 +1,183 @@
+"""Samples for training and validation: windows of prepared sites as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mapmend.core.errors import LabelError
+from mapmend.core.grid import Window, ground_pixel_size, windows
+from mapmend.core.legend import NODATA, Legend, load_crosswalk
+from mapmend.core.manifest import TRUSTS
+from mapmend.data.sites import PreparedSite
+from mapmend.data.splits import SitePart
+from mapmend.raster.reading import LabelReader, Reader
+
+_CELL = 64  # side of the cells by which labelled places are remembered
+_STRIP = 2048  # side of the windows in which labels are surveyed
+_SQUARE = 0.05  # pixels whose sides differ by less may be turned by a quarter
+
+Sample = dict[str, Tensor]
+Key = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LabelSurvey:
+    """What a part's trainable labels hold: labelled pixels per cell (rows × columns) and per class."""
+
+    cells: np.ndarray
+    counts: np.ndarray
+
+
+class SiteReader:
+    """Images and label of one site, window by window; opens files lazily, so it may be sent to a worker."""
+
+    def __init__(self, site: PreparedSite, legend: Legend) -> None:
+        self.site, self.legend = site, legend
+        self._readers = [Reader(source, site.grid) for source in site.sources]
+        self._label = None
+        if site.label is not None:
+            self._label = LabelReader(site.label, site.grid, load_crosswalk(None, legend))
+
+    def image(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels C×H×W of all modalities in one type, and validity M×H×W."""
+        parts = [reader.read(window) for reader in self._readers]
+        return np.concatenate([pixels for pixels, _ in parts]), np.stack([valid for _, valid in parts])
+
+    def label(self, window: Window) -> np.ndarray:
+        """Legend indices H×W uint8, 255 where there is no label."""
+        if self._label is None:
+            return np.full((window.height, window.width), NODATA, np.uint8)
+        return self.legend.lut[self._label.read(window)]
+
+
+def survey(part: SitePart, legend: Legend) -> LabelSurvey:
+    """Count a site's trainable labels, streaming over it."""
+    reader = SiteReader(part.site, legend)
+    height, width = (int(n) for n in part.site.grid.shape)
+    cells = np.zeros((-(-height // _CELL), -(-width // _CELL)), np.int64)
+    counts = np.zeros(len(legend), np.int64)
+    for window in windows(part.site.grid, _STRIP):
+        label = reader.label(window)
+        label[part.excluded(window)] = NODATA
+        counts += np.bincount(label.ravel(), minlength=256)[: len(legend)]
+        labelled = (label != NODATA).astype(np.int64)
+        by_row = np.add.reduceat(labelled, np.arange(0, window.height, _CELL), axis=0)
+        by_cell = np.add.reduceat(by_row, np.arange(0, window.width, _CELL), axis=1)
+        top, left = window.row // _CELL, window.col // _CELL
+        cells[top : top + by_cell.shape[0], left : left + by_cell.shape[1]] += by_cell
+    return LabelSurvey(cells, counts)
+
+
+class TrainingSet(Dataset[Sample]):
+    """Random crops around labelled places; a sample is a pure function of (seed, step, rank, i).
+
+    Attributes:
+        counts: trainable labelled pixels per class.
+
+    Raises:
+        LabelError: nothing is labelled, or all of it is of one class.
+    """
+
+    def __init__(self, parts: Sequence[SitePart], legend: Legend, crop: int, seed: int) -> None:
+        training = [part for part in parts if part.trains]
+        surveys = [survey(part, legend) for part in training]
+        self.counts = np.sum([s.counts for s in surveys], axis=0) if surveys else np.zeros(len(legend), np.int64)
+        present = [name for name, count in zip(legend.names, self.counts, strict=True) if count]
+        if not present:
+            raise LabelError("no pixel is labelled for training", fix="check labels, splits and crosswalk")
+        if len(present) == 1:
+            raise LabelError(f"the label has one class only ('{present[0]}')", fix="a map needs at least two")
+        self._parts, self._crop, self._seed = training, crop, seed
+        self._readers = [SiteReader(part.site, legend) for part in training]
+        self._shapes = [s.cells.shape for s in surveys]
+        ends = np.cumsum([s.cells.size for s in surveys])
+        self._offsets = np.concatenate([[0], ends[:-1]])
+        self._cumulative = np.cumsum(np.concatenate([s.cells.ravel() for s in surveys]))
+
+    def __getitem__(self, key: Key) -> Sample:
+        """The sample of (step, rank, position in the batch): image T×C×H×W, mask T×H×W, valid T×M×H×W, trust."""
+        rng = np.random.default_rng([self._seed, *key])
+        flat = int(np.searchsorted(self._cumulative, rng.integers(self._cumulative[-1]), side="right"))
+        index = int(np.searchsorted(self._offsets, flat, side="right")) - 1
+        part, reader = self._parts[index], self._readers[index]
+        cell = np.unravel_index(flat - self._offsets[index], self._shapes[index])
+        corner = [
+            _place(int(at) * _CELL, int(size), self._crop, rng)
+            for at, size in zip(cell, part.site.grid.shape, strict=True)
+        ]
+        window = Window(*corner, self._crop, self._crop)
+        image, valid = reader.image(window)
+        label = reader.label(window)
+        label[part.excluded(window)] = NODATA
+        width, height = ground_pixel_size(part.site.grid)
+        turns = int(rng.integers(4)) if abs(width / height - 1) < _SQUARE else 2 * int(rng.integers(2))
+        flip = bool(rng.integers(2))
+        image, valid, label = (_turn(array, turns, flip) for array in (image, valid, label))
+        return make_sample(image, valid, label, part.site.trust)
+
+
+class ValidationSet(Dataset[Sample]):
+    """The fixed windows that validate: blocks, or whole sites cut into crops.
+
+    Args:
+        parts: of `split_sites`.
+        legend: the project's.
+        crop: side of a window.
+        most: more windows than this are thinned evenly.
+    """
+
+    def __init__(self, parts: Sequence[SitePart], legend: Legend, crop: int, most: int = 64) -> None:
+        every: list[tuple[int, Window]] = []
+        held = [part for part in parts if part.blocks]
+        for index, part in enumerate(held):
+            for block in part.blocks:
+                for row in range(block.row, block.row_end, crop):
+                    for col in range(block.col, block.col_end, crop):
+                        every.append((index, Window(row, col, crop, crop)))
+        keep = np.linspace(0, len(every) - 1, min(most, len(every))).astype(int)
+        self._windows = [every[i] for i in keep]
+        self._parts = held
+        self._readers = [SiteReader(part.site, legend) for part in held]
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def __getitem__(self, index: int) -> Sample:
+        """As in `TrainingSet`; labels outside the validating blocks are ignored."""
+        at, window = self._windows[index]
+        part, reader = self._parts[at], self._readers[at]
+        image, valid = reader.image(window)
+        label = reader.label(window)
+        inside = SitePart(part.site, part.trains, part.blocks, buffer=0).excluded(window)
+        label[~inside] = NODATA
+        return make_sample(image, valid, label, part.site.trust)
+
+
+def make_sample(image: np.ndarray, valid: np.ndarray, label: np.ndarray, trust: str) -> Sample:
+    """Tensors of one date: labels where any modality is invalid are ignored."""
+    label = np.where(valid.all(0), label, NODATA)
+    return {
+        "image": torch.from_numpy(np.ascontiguousarray(image))[None],
+        "valid": torch.from_numpy(np.ascontiguousarray(valid))[None],
+        "mask": torch.from_numpy(label.astype(np.int64))[None],
+        "trust": torch.tensor(TRUSTS.index(trust)),
+    }
+
+
+def _place(cell: int, size: int, crop: int, rng: np.random.Generator) -> int:
+    """Start of a crop that holds a random pixel of a cell and stays on the grid; small grids are centred."""
+    if size <= crop:
+        return -((crop - size) // 2)
+    pixel = min(cell + int(rng.integers(_CELL)), size - 1)
+    return int(np.clip(pixel - int(rng.integers(crop)), 0, size - crop))
+
+
+def _turn(array: np.ndarray, turns: int, flip: bool) -> np.ndarray:
+    turned = np.rot90(array, turns, axes=(-2, -1))
+    return turned[..., ::-1] if flip else turned

@@ -1,0 +1,182 @@
+"""Prepared sites: places whose images and labels lie on one grid, ready to be read window by window."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mapmend.core.errors import JobError
+from mapmend.core.grid import Grid, grid_from_dict, grid_to_dict
+from mapmend.core.legend import Legend
+from mapmend.core.sensor import Sensor
+from mapmend.raster.reading import ImageSource
+
+
+@dataclass(frozen=True)
+class BandStatistics:
+    """Moments of the valid pixels of an image, one entry a band, in stored units."""
+
+    count: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    valid_share: float
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """One sensor's image of one date on its site's grid; `modality` is the sensor's name in the project."""
+
+    modality: str
+    source: ImageSource
+    statistics: BandStatistics
+
+
+@dataclass(frozen=True)
+class PreparedSite:
+    """All images of a site at one date, and the label, on the site's grid.
+
+    Attributes:
+        label: class raster in the project's legend on `grid`, or None.
+        label_gsd: the label's own pixel size in metres, where it is known to differ from the grid's.
+        label_counts: labelled pixels per class, in the legend's order.
+        reference: class raster for scoring alone, or None.
+    """
+
+    name: str
+    date: str
+    grid: Grid
+    images: tuple[PreparedImage, ...]
+    label: str | None = None
+    label_gsd: float | None = None
+    label_counts: tuple[int, ...] = ()
+    trust: str = "noisy"
+    split: str = ""
+    reference: str | None = None
+
+    @property
+    def sources(self) -> tuple[ImageSource, ...]:
+        """The images' sources, one a modality."""
+        return tuple(image.source for image in self.images)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` leaves behind for every later step."""
+
+    sites: tuple[PreparedSite, ...]
+    legend: Legend
+
+    @property
+    def labelled(self) -> tuple[PreparedSite, ...]:
+        """Sites that may be trained or validated on."""
+        return tuple(site for site in self.sites if site.label is not None and site.split != "test")
+
+    def of_dates(self, which: str) -> tuple[PreparedSite, ...]:
+        """Each site at its `latest` date, or at `all` of them."""
+        if which == "all":
+            return self.sites
+        last = {site.name: site for site in sorted(self.sites, key=lambda site: site.date)}
+        return tuple(last[name] for name in dict.fromkeys(site.name for site in self.sites))
+
+
+def channel_statistics(sites: Sequence[PreparedSite]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, stored units, pooled over all valid pixels of the sites."""
+    means: list[float] = []
+    stds: list[float] = []
+    for images in zip(*(site.images for site in sites), strict=True):
+        parts = [image.statistics for image in images]
+        count = sum(part.count for part in parts)
+        for band in range(len(parts[0].mean)):
+            mean = sum(p.count * p.mean[band] for p in parts) / count
+            square = sum(p.count * (p.std[band] ** 2 + p.mean[band] ** 2) for p in parts) / count
+            means.append(mean)
+            stds.append(math.sqrt(max(square - mean**2, 0.0)) or 1.0)
+    return tuple(means), tuple(stds)
+
+
+def save_prepared(prepared: Prepared, path: Path) -> None:
+    """Write the description of prepared sites as JSON, atomically; paths below the file's folder become relative."""
+    folder = path.parent
+    plain = {
+        "legend": prepared.legend.to_dict(),
+        "sites": [_site_to_dict(site, folder) for site in prepared.sites],
+    }
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(plain, indent=1))
+    temporary.replace(path)
+
+
+def load_prepared(path: Path) -> Prepared:
+    """The inverse of `save_prepared`.
+
+    Raises:
+        JobError: the file is missing or was not written by `prepare`.
+    """
+    if not path.is_file():
+        raise JobError("nothing is prepared here", where=path.parent, fix="run `mapmend prepare` first")
+    try:
+        plain = json.loads(path.read_text())
+        sites = tuple(_site_from_dict(site, path.parent) for site in plain["sites"])
+        return Prepared(sites, Legend.from_dict(plain["legend"], where=path))
+    except (ValueError, KeyError, TypeError) as error:
+        raise JobError(
+            f"cannot be read ({error!r})", where=path, fix="delete it and run `mapmend prepare` again"
+        ) from None
+
+
+def _site_to_dict(site: PreparedSite, folder: Path) -> dict[str, object]:
+    plain = {name: getattr(site, name) for name in ("name", "date", "label_gsd", "label_counts", "trust", "split")}
+    images = [
+        {
+            "modality": image.modality,
+            "files": [_relative(file, folder) for file in image.source.files],
+            "bands": image.source.bands,
+            "sensor": image.source.sensor.to_dict(),
+            "valid": _relative(image.source.valid, folder),
+            "statistics": asdict(image.statistics),
+        }
+        for image in site.images
+    ]
+    files = {"label": _relative(site.label, folder), "reference": _relative(site.reference, folder)}
+    return {**plain, **files, "grid": grid_to_dict(site.grid), "images": images}
+
+
+def _site_from_dict(plain: Mapping[str, object], folder: Path) -> PreparedSite:
+    values = dict(plain)
+    images = values.pop("images")
+    assert isinstance(images, Iterable)
+    values["images"] = tuple(
+        PreparedImage(
+            image["modality"],
+            ImageSource(
+                tuple(_absolute(file, folder) for file in image["files"]),
+                tuple(image["bands"]),
+                Sensor.from_dict(image["sensor"]),
+                _absolute(image["valid"], folder),
+            ),
+            BandStatistics(**{k: tuple(v) if isinstance(v, list) else v for k, v in image["statistics"].items()}),
+        )
+        for image in images
+    )
+    values["grid"] = grid_from_dict(values["grid"])  # type: ignore[arg-type]
+    values["label_counts"] = tuple(values["label_counts"])  # type: ignore[arg-type]
+    for name in ("label", "reference"):
+        values[name] = _absolute(values[name], folder)  # type: ignore[arg-type]
+    return PreparedSite(**values)  # type: ignore[arg-type]
+
+
+def _relative(path: str | None, folder: Path) -> str | None:
+    if path is None:
+        return None
+    absolute = Path(path).absolute()
+    inside = absolute.is_relative_to(folder.absolute())
+    return str(absolute.relative_to(folder.absolute()) if inside else absolute)
+
+
+def _absolute(path: str | None, folder: Path) -> str | None:
+    return None if path is None else str(folder.absolute() / path)
