@@ -1,0 +1,1 @@
+"""Networks: timm's encoders under segmentation-models-pytorch's decoders, their weights, and model folders."""

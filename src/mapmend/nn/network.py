@@ -1,0 +1,103 @@
+"""The network as it is trained and deployed: stored pixels in, logits at the image's size out."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn, tensor
+
+from mapmend.core.errors import ModelError
+from mapmend.nn.spec import NetworkSpec
+
+
+class Network(nn.Module):
+    """Normalisation, encoder, decoder and head.
+
+    Args:
+        spec: what it is made of.
+        encoder: image → features.
+        decoder: features → B×D×h×w.
+        head: B×D×h×w → B×K×h×w.
+        divisor: the encoder takes images whose sides are multiples of it.
+
+    Attributes:
+        spec: as given.
+        mean: of the bands, 1×C×1×1; from the spec, so it is no part of the state.
+        std: likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, spec: NetworkSpec, encoder: nn.Module, decoder: nn.Module, head: nn.Module, divisor: int
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.encoder = encoder
+        self.decoder = decoder
+        self.head = head
+        self.divisor = divisor
+        self.register_buffer("mean", tensor(spec.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", tensor(spec.std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Logits.
+
+        Args:
+            image: B×C×H×W in its stored type.
+            valid: B×C×H×W or B×1×H×W bool; None where all is valid.
+
+        Returns:
+            B×K×H×W, float32.
+
+        Raises:
+            ModelError: the image has another number of bands.
+        """
+        height, width = image.shape[-2:]
+        image = self.pad(self.normalise(image, valid))
+        logits: Tensor = self.head(self.decode(self.encoder(image))).float()
+        if logits.shape[-2:] != image.shape[-2:]:
+            logits = F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=False)
+        return logits[..., :height, :width]
+
+    def normalise(self, image: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(image − mean) / std as float32, 0 (the mean) where invalid; shapes as in `forward`."""
+        if image.ndim != 4 or image.shape[1] != self.spec.in_channels:
+            raise ModelError(
+                f"an image of shape {'×'.join(map(str, image.shape))} for a network of {self.spec.in_channels} bands",
+                fix="give batch × bands × rows × columns",
+            )
+        # float first: torch has no arithmetic on uint16 on the CPU
+        normal = (image.float() - self.mean) / self.std
+        return normal if valid is None else normal.masked_fill(~valid, 0)
+
+    def pad(self, image: Tensor) -> Tensor:
+        """Repeat the last row and column until the sides are multiples of the divisor.
+
+        An image of one cell gets a second one: batch norms in the encoder's last stage need two values.
+        """
+        rows, cols = (-(-side // self.divisor) for side in image.shape[-2:])
+        cols = max(cols, 2) if rows == 1 else cols
+        below, right = rows * self.divisor - image.shape[-2], cols * self.divisor - image.shape[-1]
+        return F.pad(image, (0, right, 0, below), mode="replicate") if below or right else image
+
+    def decode(self, features: list[Tensor] | tuple[list[Tensor], list[Tensor | None]]) -> Tensor:
+        """The encoder's features (and a ViT's prefix tokens) → B×D×h×w at the decoder's resolution."""
+        decoded: Tensor = self.decoder(*features) if isinstance(features, tuple) else self.decoder(features)
+        return decoded
+
+    @property
+    def stem_name(self) -> str | None:
+        """Name of the convolution that reads the bands; None where the bands are rearranged before it."""
+        name, conv = _convolutions(self, "encoder")[0]
+        return name if conv.in_channels == self.spec.in_channels else None
+
+    @property
+    def classifier_name(self) -> str:
+        """Name of the convolution whose output channels are the classes."""
+        return _convolutions(self, "head")[-1][0]
+
+
+def _convolutions(network: Network, part: str) -> list[tuple[str, nn.Conv2d]]:
+    inside = network.get_submodule(part).named_modules(prefix=part)
+    return [(name, module) for name, module in inside if isinstance(module, nn.Conv2d)]

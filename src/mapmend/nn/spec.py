@@ -1,0 +1,88 @@
+"""What a network is made of: all that is needed to build it again, without the method that trained it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from mapmend.core.errors import ModelError
+from mapmend.core.plain import suggestion
+
+MOST_CHANNELS = 4096
+"""More bands or wider layers than this are a mistake, or a file made to exhaust the memory."""
+MOST_CLASSES = 255
+"""Class indices are uint8, and 255 says "no label"."""
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A segmentation network.
+
+    Attributes:
+        encoder: a timm model's name, such as `resnet18`, or `mit_b0` … `mit_b5`.
+        decoder: unet, fpn, deeplabv3plus, upernet, segformer or dpt.
+        in_channels: bands of the image.
+        classes: K, the channels of the logits.
+        mean: per band, in the image's stored units.
+        std: per band, in the image's stored units.
+        decoder_widths: channels of the decoder's stages: five for unet, from coarse to fine; pyramid and segmentation
+            for fpn; one for the others. Empty means the decoder's own, which building fills in.
+    """
+
+    encoder: str
+    decoder: str
+    in_channels: int
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    decoder_widths: tuple[int, ...] = ()
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that contradict one another.
+
+        Raises:
+            ModelError: in one line.
+        """
+        if not 1 <= self.in_channels <= MOST_CHANNELS:
+            raise ModelError(f"a network for {self.in_channels} bands", fix=f"give 1 to {MOST_CHANNELS}")
+        if not 1 <= self.classes <= MOST_CLASSES:
+            raise ModelError(f"a network for {self.classes} classes", fix=f"give 1 to {MOST_CLASSES}")
+        if not len(self.mean) == len(self.std) == self.in_channels:
+            raise ModelError(
+                f"{len(self.mean)} means and {len(self.std)} standard deviations for {self.in_channels} bands",
+                fix="give one of each per band",
+            )
+        if not all(value > 0 for value in self.std):
+            raise ModelError("a standard deviation is not above 0", fix="leave out bands that are constant")
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, as JSON has them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: object, *, where: str | Path | None = None) -> NetworkSpec:
+        """The spec that `to_dict` or JSON gave; nothing is converted, unknown keys are refused.
+
+        Raises:
+            ModelError: it is not a network spec.
+        """
+        try:
+            return TypeAdapter(cls).validate_json(json.dumps(plain))
+        except ValidationError as fault:
+            raise _explained(fault, where) from None
+        except (TypeError, ValueError) as fault:
+            raise ModelError(f"is not a network spec ({fault})", where=where, fix="give plain values") from None
+
+
+def _explained(fault: ValidationError, where: str | Path | None) -> ModelError:
+    first = fault.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "unexpected_keyword_argument":
+        known = [field.name for field in fields(NetworkSpec)]
+        return ModelError(f"unknown key '{key}' in a network spec", where=where, fix=suggestion(key, known))
+    return ModelError(f"'{key}' of a network spec: {first['msg']}", where=where, fix="correct it")
