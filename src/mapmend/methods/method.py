@@ -1,0 +1,127 @@
+"""What a way to learn must offer: the training loop knows this and nothing else of a method."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mapmend.core.errors import LabelError
+
+Batch = Mapping[str, Tensor]
+"""`image` B×T×C×H×W in its stored type, `mask` B×T×H×W int64 (255 = ignore), `valid` B×T×M×H×W bool, `trust` B."""
+
+METHODS: dict[str, type[Method]] = {}
+
+
+@dataclass(frozen=True)
+class StepState:
+    """Where training stands in the step at hand.
+
+    Attributes:
+        step: counted from 0.
+        steps: how many there will be.
+        rank: this process, of `world`.
+        world: how many processes train together.
+        generator: on the CPU, seeded by (seed, step, rank); torch's own generators are seeded likewise.
+        notes: what `note` collected.
+    """
+
+    step: int
+    steps: int
+    rank: int
+    world: int
+    generator: torch.Generator
+    notes: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def progress(self) -> float:
+        """Share of the steps done, for ramps."""
+        return self.step / self.steps
+
+    def note(self, name: str, value: Tensor) -> None:
+        """Log a scalar that is not a loss of its own: a loss's part, a share, a threshold."""
+        self.notes[name] = value.detach()
+
+
+class Method(nn.Module, ABC):
+    """Networks and a way to train them.
+
+    All that training changes is in parameters and buffers (a teacher, a memory with its pointer, a quantile): they are
+    what a checkpoint keeps. After each step the first process's buffers are copied to the others. Randomness comes from
+    `StepState.generator` or torch's global generators alone. Override `train()` to keep a network in `eval()`.
+
+    Args:
+        network: what `predict` and the model folder use.
+        config: an instance of `config_class`.
+        counts: labelled training pixels per class.
+
+    Attributes:
+        name: under which it is registered.
+        config_class: its settings, see `mapmend.core.settings.settings`.
+        loaders: the batches it needs in each step, by name.
+
+    Raises:
+        LabelError: fewer than two classes are labelled.
+    """
+
+    name: ClassVar[str]
+    config_class: ClassVar[type]
+    loaders: ClassVar[tuple[str, ...]] = ("labelled",)
+
+    def __init__(self, network: nn.Module, config: object, counts: Sequence[int]) -> None:
+        super().__init__()
+        if sum(count > 0 for count in counts) < 2:
+            raise LabelError("fewer than two classes are labelled for training", fix="a map needs at least two")
+        self.network = network
+        self.config = config
+
+    @abstractmethod
+    def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:
+        """Yield named losses, scalars; `backward` runs on each before the next is asked for.
+
+        So losses that share a graph are yielded as one sum (`state.note` logs its parts), and losses that do not share
+        one never hold more than one graph in memory. At least one is yielded; a batch without any label gives zero,
+        never NaN.
+        """
+
+    def after_step(self, state: StepState) -> None:  # noqa: B027 - most methods have nothing to do here
+        """Called after the optimiser's step, not after a skipped one: the place for teachers and memories."""
+
+    def deployed(self) -> nn.Module:
+        """The network that is averaged, validated and saved as the model."""
+        return self.network
+
+    def predict(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Logits B×K×H×W of one date by the deployed network; `image` B×C×H×W, `valid` B×1×H×W."""
+        logits: Tensor = self.deployed()(image, valid)
+        return logits
+
+    def in_head(self, parameter: str) -> bool:
+        """Whether the parameter of this name learns at the head's rate: all that is in no encoder does."""
+        return "encoder" not in parameter.split(".")
+
+
+def register(name: str) -> Callable[[type[Method]], type[Method]]:
+    """Enter a method in `METHODS`."""
+
+    def enter(cls: type[Method]) -> type[Method]:
+        if name in METHODS:
+            raise ValueError(f"method '{name}' is registered twice")
+        cls.name = name
+        METHODS[name] = cls
+        return cls
+
+    return enter
+
+
+def dates_as_samples(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Each date as a sample of its own: image B·T×C×H×W, valid B·T×1×H×W, mask B·T×H×W.
+
+    A pixel is valid where all its modalities are.
+    """
+    return batch["image"].flatten(0, 1), batch["valid"].all(2, keepdim=True).flatten(0, 1), batch["mask"].flatten(0, 1)

@@ -1,0 +1,70 @@
+"""A training that takes seconds: samples and networks that follow the project's protocols, on 32-pixel windows."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+CLASSES = ("dark", "middle", "bright")
+SIDE = 32
+
+
+def sample(rng, classes=3, labelled=1.0, cell=8, whole=False):
+    """Cells of one class each; the image is the class's grey plus noise; unless `whole`, some pixels are invalid."""
+    cells = rng.integers(classes, size=(SIDE // cell, SIDE // cell))
+    mask = np.kron(cells, np.ones((cell, cell), np.int64))
+    image = 60 * mask[None] + rng.integers(0, 80, size=(3, SIDE, SIDE))
+    valid = rng.random((SIDE, SIDE)) > (0 if whole else 0.05)
+    image = np.where(valid, image, 255).astype(np.uint8)
+    mask = np.where(rng.random(mask.shape) < labelled, mask, 255)
+    return {
+        "image": torch.from_numpy(image)[None],
+        "mask": torch.from_numpy(mask)[None],
+        "valid": torch.from_numpy(valid)[None, None],
+        "trust": torch.tensor(0),
+    }
+
+
+class TrainingSamples(Dataset):
+    """By key (step, rank, i); with `ranks_share` the ranks' batches are parts of one batch."""
+
+    def __init__(self, seed=0, ranks_share=0, **how):
+        self.seed, self.ranks_share, self.how = seed, ranks_share, how
+
+    def __getitem__(self, key):
+        step, rank, i = key
+        if self.ranks_share:
+            rank, i = 0, rank * self.ranks_share + i
+        return sample(np.random.default_rng([self.seed, step, rank, i]), **self.how)
+
+
+class ValidationSamples(Dataset):
+    """By index."""
+
+    def __init__(self, count=4, **how):
+        self.count, self.how = count, how
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        return sample(np.random.default_rng([99, index]), **self.how)
+
+
+class TinyNetwork(nn.Module):
+    """Image B×3×H×W and validity to logits B×3×H×W, with the parts that make training hard to repeat."""
+
+    def __init__(self, norm=True, dropout=0.1, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.encoder = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8) if norm else nn.Identity(),
+            nn.ReLU(),
+            nn.Dropout2d(dropout),
+        )
+        self.decoder = nn.Conv2d(8, 3, 1)
+        self.register_buffer("mean", torch.tensor(100.0))
+
+    def forward(self, image, valid):
+        return self.decoder(self.encoder(((image.float() - self.mean) / 60) * valid))
