@@ -1,0 +1,100 @@
+"""What a mapping job would take: time, disk and memory."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mapmend.predict.blocks import Block, count_windows
+from mapmend.predict.predictor import Predictor
+from mapmend.predict.scene import Scene, SceneReader
+
+_BYTES_PER_PIXEL = 3  # class and confidence, compressed, as blocks and as a map with overviews
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a job would take.
+
+    Attributes:
+        blocks: their number.
+        windows: to be predicted if every pixel is valid.
+        pixels: of the blocks.
+        seconds: from one batch that was timed on this machine.
+        disk: bytes at most, while blocks and map are both there.
+        memory: bytes at the peak, the process as it is now included.
+    """
+
+    blocks: int
+    windows: int
+    pixels: int
+    seconds: float
+    disk: int
+    memory: int
+
+
+def disk_bytes(blocks: Sequence[Block]) -> int:
+    """Disk space that a job's files need at the same time, for noise-like maps."""
+    return _BYTES_PER_PIXEL * _pixels(blocks)
+
+
+def estimate_job(predictor: Predictor, scene: Scene, blocks: Sequence[Block]) -> Estimate:
+    """Time one batch of windows, and count the rest.
+
+    Raises:
+        MapmendError: the predictor fails.
+    """
+    lattice = predictor.lattice
+    reader = SceneReader(scene)
+    shape = (predictor.batch, sum(reader.counts), lattice.size, lattice.size)
+    pixels = np.zeros(shape, reader.dtype)
+    valid = np.ones(shape if len(reader.counts) > 1 else (shape[0], 1, *shape[2:]), bool)
+    seconds = min(_timed(predictor, pixels, valid) for _ in range(2))
+    windows = [count_windows(block, scene.grid, lattice) for block in blocks]
+    calls = sum(math.ceil(number / predictor.batch) for number in windows)
+    widest = max(block.window.width for block in blocks) + 2 * lattice.size
+    sums = 4 * len(predictor.legend) * lattice.size * widest
+    strips = 2 * (pixels.itemsize * shape[1] + 2 * len(reader.counts)) * lattice.size * widest
+    batches = 4 * (pixels.nbytes + valid.nbytes)
+    return Estimate(
+        blocks=len(blocks),
+        windows=sum(windows),
+        pixels=_pixels(blocks),
+        seconds=calls * seconds,
+        disk=disk_bytes(blocks),
+        memory=_peak() + sums + strips + batches,
+    )
+
+
+def _timed(predictor: Predictor, pixels: np.ndarray, valid: np.ndarray) -> float:
+    start = time.perf_counter()
+    predictor.probabilities(pixels, valid).sum().item()  # a GPU has finished when a number has arrived
+    return time.perf_counter() - start
+
+
+def _pixels(blocks: Sequence[Block]) -> int:
+    return sum(block.window.height * block.window.width for block in blocks)
+
+
+def _peak() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def total(estimates: Iterable[Estimate]) -> Estimate:
+    """What several jobs take, one after the other."""
+    every = list(estimates)
+    return Estimate(
+        blocks=sum(one.blocks for one in every),
+        windows=sum(one.windows for one in every),
+        pixels=sum(one.pixels for one in every),
+        seconds=sum(one.seconds for one in every),
+        disk=sum(one.disk for one in every),
+        memory=max(one.memory for one in every),
+    )

@@ -1,0 +1,197 @@
+"""A mapping job: from a model and a scene to a map folder, block by block, to be stopped and gone on with at will."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mapmend.core.classes import NODATA
+from mapmend.core.errors import MapmendError, RasterError
+from mapmend.core.grid import grid_to_dict
+from mapmend.core.provenance import file_hash, file_stamp, provenance
+from mapmend.predict.allocator import keep_large_blocks
+from mapmend.predict.blocks import Block, block_side, plan_blocks
+from mapmend.predict.estimate import Estimate, disk_bytes, estimate_job
+from mapmend.predict.ledger import Ledger, write_json
+from mapmend.predict.predictor import Predictor, load_predictor
+from mapmend.predict.progress import MappingProgress
+from mapmend.predict.run_block import LAYERS, BlockResult, run_block
+from mapmend.predict.scene import Scene, SceneReader, check_sensors
+from mapmend.predict.stopping import Preempted, Watch, watch_signals
+from mapmend.raster.writing import check_disk, write_cog, write_qml
+
+__all__ = ["Estimate", "MapResult", "Preempted", "Scene", "estimate_scene", "predict_scene"]
+
+_RECORD = "mapmend.json"  # written last: a map folder that has it is complete
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """A finished map.
+
+    Attributes:
+        folder: of the map: both rasters, `mapmend.json`, `class.qml`.
+        class_path: legend ids, uint8, nodata 255.
+        confidence_path: round(200·p) of the class, uint8, nodata 255.
+        seconds: of all blocks, interrupted runs included.
+        pixels: that got a class.
+    """
+
+    folder: Path
+    class_path: Path
+    confidence_path: Path
+    seconds: float
+    pixels: int
+
+
+def predict_scene(
+    model: Path | Predictor,
+    scene: Scene,
+    out: Path,
+    *,
+    block: int | None = None,
+    progress: bool = True,
+) -> MapResult:
+    """Map a scene; the same call goes on where an earlier one stopped, and returns at once when all is done.
+
+    Args:
+        model: a model folder, or a predictor from `load_predictor`, which has more settings.
+        scene: what is mapped.
+        out: the map folder; made if it is not there.
+        block: side of a block in pixels, at most; it does not change the map.
+        progress: show a progress line on a terminal.
+
+    Raises:
+        SensorError: the scene is not what the model was made for.
+        JobError: the folder belongs to another job.
+        DiskError: the disk is full, or will be.
+        RasterError: a file cannot be read, or nothing in the scene is valid.
+        Preempted: SIGTERM or SIGUSR1 came; what is done is kept.
+    """
+    job = _plan(model, scene, block)
+    ledger, identity = Ledger(out), _identity(job)
+    ledger.claim(identity)
+    finished = _finished(out)
+    if finished is None:
+        try:
+            check_disk(out, disk_bytes(job.blocks))
+            results = _run_blocks(job, ledger, progress)
+        except MapmendError:
+            if not ledger.started:
+                ledger.discard()
+            raise
+        if not any(result.pixels for result in results):
+            ledger.discard()
+            raise RasterError(
+                "has no valid pixel", where=f"scene '{scene.name}'", fix="check its nodata value, masks and area"
+            )
+        finished = _put_together(job, ledger, results, identity)
+    ledger.clean()
+    return finished
+
+
+def estimate_scene(model: Path | Predictor, scene: Scene, *, block: int | None = None) -> Estimate:
+    """What `predict_scene` with the same arguments would take; a batch is predicted, nothing is written.
+
+    Raises:
+        MapmendError: as `predict_scene`.
+    """
+    job = _plan(model, scene, block)
+    return estimate_job(job.predictor, job.scene, job.blocks)
+
+
+@dataclass(frozen=True)
+class _Job:
+    predictor: Predictor
+    scene: Scene
+    blocks: tuple[Block, ...]
+
+
+def _plan(model: Path | Predictor, scene: Scene, block: int | None) -> _Job:
+    keep_large_blocks()
+    predictor = load_predictor(Path(model)) if isinstance(model, str | Path) else model
+    if predictor.sensors:
+        check_sensors(scene, predictor.sensors)
+    side = block_side(predictor.lattice, len(predictor.legend), block)
+    return _Job(predictor, scene, tuple(plan_blocks(scene.grid, side, SceneReader(scene).bounds)))
+
+
+def _identity(job: _Job) -> dict[str, object]:
+    """All that the map's bytes depend on; the blocks' side is not among it."""
+    predictor, scene = job.predictor, job.scene
+    files = [file for source in scene.sources for file in (*source.files, source.valid) if file is not None]
+    return {
+        **predictor.identity,
+        "window": predictor.lattice.size,
+        "overlap": predictor.lattice.overlap,
+        "batch": predictor.batch,
+        "legend": predictor.legend.to_dict(),
+        "scene": scene.name,
+        "date": scene.date,
+        "grid": grid_to_dict(scene.grid),
+        "sources": [file_stamp(file) for file in files],
+        "bands": [list(source.bands) for source in scene.sources],
+        "aoi": file_hash(scene.aoi) if scene.aoi is not None else None,
+    }
+
+
+def _run_blocks(job: _Job, ledger: Ledger, progress: bool) -> list[BlockResult]:
+    ledger.blocks.mkdir(exist_ok=True)
+    results: list[BlockResult] = []
+    areas = [block.window.height * block.window.width for block in job.blocks]
+    with watch_signals() as watch, MappingProgress(job.scene.name, sum(areas), shown=progress) as bar:
+        for block, area in zip(job.blocks, areas, strict=True):
+            result = ledger.done(block)
+            if result is not None:
+                bar.skip(area)
+            elif watch.asked:
+                raise Preempted(len(results), len(job.blocks))
+            else:
+                result = _run_one(job, block, ledger, watch, bar, len(results))
+            results.append(result)
+    return results
+
+
+def _run_one(job: _Job, block: Block, ledger: Ledger, watch: Watch, bar: MappingProgress, done: int) -> BlockResult:
+    def on_rows(rows: int) -> None:
+        bar.advance(rows * block.window.width)
+        if watch.urgent:
+            raise Preempted(done, len(job.blocks))
+
+    result = run_block(job.predictor, job.scene, block, ledger.blocks, on_rows=on_rows)
+    ledger.record(block, result)
+    return result
+
+
+def _put_together(job: _Job, ledger: Ledger, results: list[BlockResult], identity: Mapping[str, object]) -> MapResult:
+    predictor, grid, out = job.predictor, job.scene.grid, ledger.folder
+    tags = {"MAPMEND_WEIGHTS": str(predictor.identity.get("weights", "")), "MAPMEND_SCENE": job.scene.name}
+    paths = [out / f"{layer}.tif" for layer in LAYERS]
+    for number, (layer, path) in enumerate(zip(LAYERS, paths, strict=True)):
+        parts = [(result.files[number], block.window) for block, result in zip(job.blocks, results, strict=True)]
+        legend = predictor.legend if layer == "class" else None
+        write_cog(parts, grid, path, kind=layer, legend=legend, dtype="uint8", nodata=NODATA, tags=tags)
+    write_qml(out / "class.qml", predictor.legend)
+    seconds, pixels = sum(result.seconds for result in results), sum(result.pixels for result in results)
+    record = {
+        **provenance(identity),
+        "windows": sum(result.windows for result in results),
+        "pixels": pixels,
+        "seconds": round(seconds, 1),
+        "files": {path.name: file_hash(path) for path in paths},
+    }
+    write_json(out / _RECORD, record)
+    return MapResult(out, paths[0], paths[1], seconds, pixels)
+
+
+def _finished(out: Path) -> MapResult | None:
+    paths = [out / f"{layer}.tif" for layer in LAYERS]
+    if not (out / _RECORD).is_file() or not all(path.is_file() for path in paths):
+        return None
+    try:
+        record = json.loads((out / _RECORD).read_text())
+        return MapResult(out, paths[0], paths[1], float(record["seconds"]), int(record["pixels"]))
+    except (ValueError, KeyError, TypeError):
+        return None

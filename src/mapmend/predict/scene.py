@@ -1,0 +1,141 @@
+"""What is to be mapped: the images of one place and date on the grid of the map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mapmend.core.errors import SensorError
+from mapmend.core.grid import Grid, Window, finest
+from mapmend.core.sensor import Sensor, check_fit
+from mapmend.raster.reading import ImageSource, Reader
+from mapmend.raster.vector import load_aoi
+
+Pixels = npt.NDArray[np.generic]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The images of one place and date.
+
+    Attributes:
+        name: what the user calls it.
+        sources: one per modality, in the model's order.
+        grid: of the map; images on another grid are warped to it.
+        date: ISO date or "".
+        aoi: vector file outside of which the map has no data, or None.
+    """
+
+    name: str
+    sources: tuple[ImageSource, ...]
+    grid: Grid
+    date: str = ""
+    aoi: str | None = None
+
+
+class SceneReader:
+    """Reads all modalities of a scene, stacked; for use in one thread.
+
+    Raises:
+        MapmendError: a source or the area of interest cannot be read.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self._readers = [Reader(source, scene.grid) for source in scene.sources]
+        self._aoi = load_aoi(scene.aoi, scene.grid) if scene.aoi is not None else None
+
+    @cached_property
+    def dtype(self) -> np.dtype[np.generic]:
+        """The smallest type that holds every modality's stored numbers."""
+        return np.result_type(*(reader.dtype for reader in self._readers))
+
+    @property
+    def dtypes(self) -> list[str]:
+        """The stored type of every modality."""
+        return [str(np.dtype(reader.dtype)) for reader in self._readers]
+
+    @property
+    def counts(self) -> list[int]:
+        """Bands of every modality."""
+        return [reader.count for reader in self._readers]
+
+    def read(self, window: Window) -> tuple[Pixels, Bool]:
+        """Pixels C×H×W in the stored type, all modalities stacked, and validity M×H×W, one layer per modality."""
+        pixels = np.empty((sum(self.counts), window.height, window.width), self.dtype)
+        valid = np.empty((len(self._readers), window.height, window.width), bool)
+        start = 0
+        for number, reader in enumerate(self._readers):
+            pixels[start : start + reader.count], valid[number] = reader.read(window)
+            start += reader.count
+        return pixels, valid
+
+    def inside(self, window: Window) -> Bool:
+        """Where a window lies in the area of interest, H×W; everywhere if there is none."""
+        if self._aoi is None:
+            return np.ones((window.height, window.width), bool)
+        return self._aoi.mask(window)
+
+    @property
+    def bounds(self) -> Window | None:
+        """The window that holds the area of interest; None if there is none."""
+        return self._aoi.bounds if self._aoi is not None else None
+
+
+def check_sensors(scene: Scene, cards: Sequence[Sensor]) -> None:
+    """Refuse a scene that the model was not made for.
+
+    Args:
+        scene: what is to be mapped.
+        cards: the model's sensor cards, one per modality in its order.
+
+    Raises:
+        SensorError: another number of images, other bands, or stored numbers of another meaning or type.
+    """
+    if len(scene.sources) != len(cards):
+        raise SensorError(
+            f"has {len(scene.sources)} images, the model wants {len(cards)} ({', '.join(card.name for card in cards)})",
+            where=f"scene '{scene.name}'",
+            fix="give one image per sensor of the model",
+        )
+    dtypes = SceneReader(scene).dtypes
+    for source, card, dtype in zip(scene.sources, cards, dtypes, strict=True):
+        where = source.files[0]
+        if tuple(source.bands) != card.band_names:
+            raise SensorError(
+                f"has bands {', '.join(source.bands)}; the model wants {', '.join(card.band_names)} in this order",
+                where=where,
+                fix="map with a model trained on these bands, or select the model's bands",
+            )
+        for name in ("kind", "unit", "scale", "offset"):
+            theirs, ours = getattr(source.sensor, name), getattr(card, name)
+            if theirs != ours:
+                raise SensorError(
+                    f"its sensor card '{source.sensor.name}' has {name} {theirs}, the model's '{card.name}' has {ours}",
+                    where=where,
+                    fix="use the card the model was trained with",
+                )
+        check_fit(card, where=where, dtype=dtype)
+
+
+def scene_of_files(files: Sequence[str], cards: Sequence[Sensor], aoi: str | None = None) -> Scene:
+    """A scene from image files: one per card, or, for a single card, all files that hold its bands.
+
+    The map's grid is that of the finest image; the scene is named after the first file.
+
+    Raises:
+        SensorError: another number of files than cards, or files without the cards' bands.
+    """
+    if len(cards) > 1 and len(files) != len(cards):
+        raise SensorError(
+            f"{len(files)} image files, the model wants {len(cards)} ({', '.join(card.name for card in cards)})",
+            fix="give one per sensor of the model, in this order",
+        )
+    groups = [(file,) for file in files] if len(cards) > 1 else [tuple(files)]
+    sources = tuple(ImageSource(group, card.band_names, card) for group, card in zip(groups, cards, strict=True))
+    return Scene(Path(files[0]).stem, sources, finest([Reader(source).grid for source in sources]), aoi=aoi)

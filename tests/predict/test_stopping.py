@@ -1,0 +1,102 @@
+"""Jobs that are stopped from outside, in child processes of a server that has imported everything once."""
+
+import hashlib
+import multiprocessing
+import os
+import random
+import signal
+import time
+
+import killed_job
+import pytest
+from tiny_scenes import random_pixels, write_scene
+
+RASTERS = ("class.tif", "confidence.tif")
+
+
+@pytest.fixture(scope="module")
+def context():
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mapmend.predict.job"])
+    return context
+
+
+@pytest.fixture
+def scene(tmp_path):
+    pixels = random_pixels(90, 90)
+    pixels[:, :30, :30] = 0
+    return write_scene(tmp_path, pixels)
+
+
+@pytest.fixture
+def calm(scene, tmp_path):
+    """The hashes of an uninterrupted job's rasters, and the names of its files."""
+    killed_job.map_scene(scene, tmp_path / "calm")
+    return _left(tmp_path / "calm")
+
+
+def _left(folder):
+    return [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in RASTERS], _names(folder)
+
+
+def _names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def _start(context, function, *arguments):
+    started = context.Event()
+    child = context.Process(target=killed_job.exit_with, args=(started, function, *arguments))
+    child.start()
+    assert started.wait(60)
+    return child
+
+
+def test_a_job_that_is_killed_at_random_moments_ends_with_the_bytes_of_one_that_is_not(context, scene, calm, tmp_path):
+    draws, out = random.Random(7), tmp_path / "map"
+    for _ in range(5):
+        child = _start(context, killed_job.map_scene, scene, out, 0.01)
+        child.join(draws.uniform(0.02, 0.3))
+        child.kill()
+        child.join()
+    child = _start(context, killed_job.map_scene, scene, out)
+    child.join()
+    assert child.exitcode == 0
+    assert _left(out) == calm
+
+
+def test_a_job_that_is_killed_after_any_rename_ends_with_the_same_bytes(context, scene, calm, tmp_path):
+    kills = 0
+    while True:
+        out = tmp_path / f"map{kills}"
+        child = _start(context, killed_job.die_after_rename, kills + 1, scene, out)
+        child.join()
+        if child.exitcode == 0:
+            break
+        assert child.exitcode == -signal.SIGKILL
+        kills += 1
+        again = _start(context, killed_job.map_scene, scene, out)
+        again.join()
+        assert again.exitcode == 0
+        assert _left(out) == calm
+    assert kills > 3 * 4  # two rasters and an entry for each of four blocks, then the map
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_the_job_after_the_block_with_code_75_and_the_same_call_goes_on(
+    number, context, scene, calm, tmp_path
+):
+    out, touched = tmp_path / "map", tmp_path / "working"
+    child = _start(context, killed_job.map_scene, scene, out, 0.05, str(touched))
+    while not touched.exists():
+        assert child.is_alive()
+        time.sleep(0.01)
+    os.kill(child.pid, number)
+    child.join()
+    assert child.exitcode == 75
+    done = [name for name in _names(out) if name.endswith(".json") and name.startswith("blocks")]
+    assert 1 <= len(done) < 4
+    assert len(_names(out)) == 2 + 3 * len(done)
+    again = _start(context, killed_job.map_scene, scene, out)
+    again.join()
+    assert again.exitcode == 0
+    assert _left(out) == calm
