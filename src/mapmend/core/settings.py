@@ -28,7 +28,7 @@ def from_mapping(cls: type[T], mapping: object, where: str | Path) -> T:
 
     Args:
         cls: the class; what its fields have no default for must be in the mapping.
-        mapping: keys and plain values; nested settings are nested mappings. None (an empty block in YAML) is as good as {}.
+        mapping: keys and plain values; nested settings are nested mappings. None, an empty block in YAML, is like {}.
         where: file and place, for the error.
 
     Raises:

@@ -1,0 +1,68 @@
+"""What the benchmark scripts share: trials that are run once, and a table of their mean and spread."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Trials:
+    """Results of named trials, a JSON line each; a trial that has its line is not run again.
+
+    Args:
+        path: of the file; made at the first result.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        lines = path.read_text().splitlines() if path.is_file() else []
+        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+
+    def run(self, key: Mapping[str, Any], trial: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """The result of a trial, from the file or by running it now."""
+        for row in self.rows:
+            if all(row.get(name) == value for name, value in key.items()):
+                return row
+        print(f"running {' '.join(f'{name}={value}' for name, value in key.items())}", flush=True)
+        row = {**key, **trial()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self.rows.append(row)
+        return row
+
+
+def spread(values: Iterable[float | None], scale: float = 100) -> str:
+    """Mean ± sample standard deviation, or the value alone; a dash where it is undefined."""
+    known = [scale * value for value in values if value is not None]
+    if not known:
+        return "–"
+    if len(known) == 1:
+        return f"{known[0]:.1f}"
+    return f"{statistics.mean(known):.1f} ± {statistics.stdev(known):.1f}"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def machine() -> str:
+    """Processor, cores and main versions, for beneath a table."""
+    import torch
+
+    name = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            name = line.partition(":")[2].strip()
+            break
+    return (
+        f"{name}, {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}, Python {platform.python_version()}"
+    )

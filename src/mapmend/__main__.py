@@ -1,0 +1,5 @@
+"""`python -m mapmend`."""
+
+from mapmend.cli import main
+
+main()

@@ -1,0 +1,223 @@
+"""Every verb of the command line; each is a thin wrapper around the Python function of the same name."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mapmend import __version__
+from mapmend.core.errors import MapmendError, ProjectError
+
+app = typer.Typer(
+    name="mapmend",
+    help="Mend land-cover maps: imagery and imperfect labels in, a current map out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ProjectFile = Annotated[Path, typer.Argument(metavar="PROJECT.yaml", help="The project file.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of the results. Default: ./<the project's name>")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder that the scenes' relative paths start from.")]
+Json = Annotated[
+    str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mapmend {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder of landscape, project and results.")] = Path("demo"),
+    size: Annotated[int, typer.Option("--size", min=256, help="Side of the scene in pixels.")] = 1024,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps.")] = 300,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of landscape and training.")] = 0,
+    device: Device = "auto",
+    json_file: Json = None,
+) -> None:
+    """Generate a landscape with a coarse, old, partly wrong label, mend it, and score both against the truth."""
+    from mapmend.demo import demo as make
+
+    _emit(make(out, size=size, steps=steps, seed=seed, device=device).to_dict(), json_file)
+
+
+@app.command()
+def run(
+    project: ProjectFile, out: Out = None, data: Data = None, device: Device = "auto", json_file: Json = None
+) -> None:
+    """Do every step of a project; after an interruption the same command goes on where it stopped."""
+    from mapmend.project import load_project
+    from mapmend.run import run as go
+
+    opened = load_project(project, data)
+    result = go(opened, _folder(out, opened.name), device=device)
+    typer.echo(f"report: {result.report}", err=True)
+    _emit(result.to_dict(), json_file)
+
+
+@app.command()
+def prepare(project: ProjectFile, out: Out = None, data: Data = None, json_file: Json = None) -> None:
+    """Put each site's layers onto the site's own grid, once."""
+    from mapmend.project import load_project
+    from mapmend.run import claimed
+    from mapmend.steps import prepare_step
+
+    opened = load_project(project, data)
+    folder = _folder(out, opened.name)
+    with claimed(opened, folder, "prepare"):
+        prepared = prepare_step(opened, folder)
+    _emit({"sites": len({site.name for site in prepared.sites}), "folder": str(folder / "prepared")}, json_file)
+
+
+@app.command()
+def train(
+    project: ProjectFile,
+    out: Out = None,
+    data: Data = None,
+    start_from: Annotated[
+        Path | None, typer.Option("--from", metavar="MODEL", help="A model folder to go on from.")
+    ] = None,
+    device: Device = "auto",
+    json_file: Json = None,
+) -> None:
+    """Train the project's method on its prepared sites; goes on where an interrupted training stopped."""
+    from mapmend.project import load_project
+    from mapmend.run import claimed
+    from mapmend.steps import prepare_step, train_step
+
+    opened = load_project(project, data)
+    folder = _folder(out, opened.name)
+    if "WORLD_SIZE" not in os.environ:  # several processes would prepare at once: they find it done
+        with claimed(opened, folder, "prepare"):
+            prepare_step(opened, folder)
+    with claimed(opened, folder, "train"):
+        model = train_step(opened, folder, start_from=start_from, device=device)
+    _emit({"model": str(model)}, json_file)
+
+
+@app.command()
+def predict(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="PROJECT.yaml|IMAGE...", help="A project, or a scene's files.")
+    ],
+    out: Out = None,
+    model: Annotated[Path | None, typer.Option("--model", help="A model folder. Default: the project's own.")] = None,
+    aoi: Annotated[Path | None, typer.Option("--aoi", help="Vector file outside of which the map has no data.")] = None,
+    window: Annotated[int | None, typer.Option("--window", min=32, help="Side of a window in pixels.")] = None,
+    overlap: Annotated[int | None, typer.Option("--overlap", min=0, help="Pixels that windows share.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows at once.")] = None,
+    precision: Annotated[str | None, typer.Option("--precision", help="float32 or bfloat16.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and write nothing.")] = False,
+    data: Data = None,
+    device: Device = "auto",
+    json_file: Json = None,
+) -> None:
+    """Map a project's sites, or one scene given by its image files; goes on where an interrupted one stopped."""
+    from mapmend.predict.job import estimate_scene, predict_scene
+    from mapmend.predict.predictor import load_predictor
+    from mapmend.predict.scene import scene_of_files
+    from mapmend.project import load_project
+    from mapmend.run import claimed
+    from mapmend.steps import PredictOptions, estimate_step, predict_step
+
+    if precision not in (None, "float32", "bfloat16"):
+        raise ProjectError(f"--precision '{precision}' is unknown", fix="float32 or bfloat16")
+    if aoi is not None and not aoi.is_file():
+        raise ProjectError("no such file", where=f"--aoi {aoi}", fix="correct the path")
+    options = PredictOptions(model, aoi, window, overlap, batch, precision, device)
+    if inputs[0].suffix in (".yaml", ".yml"):
+        project = load_project(inputs[0], data)
+        folder = _folder(out, project.name)
+        if dry_run:
+            _emit_estimate(estimate_step(project, folder, options), json_file)
+            return
+        with claimed(project, folder, "predict"):
+            maps = predict_step(project, folder, options)
+        _emit({"maps": {name: str(path) for name, path in maps.items()}}, json_file)
+        return
+    if model is None or (out is None and not dry_run):
+        raise ProjectError("image files need --model and --out", fix="or give a project file")
+    predictor = load_predictor(
+        model, window=window, overlap=overlap, batch=batch, precision=precision or "float32", device=device
+    )
+    scene = scene_of_files([str(path) for path in inputs], predictor.sensors, aoi=str(aoi) if aoi else None)
+    if dry_run:
+        _emit_estimate(estimate_scene(predictor, scene), json_file)
+        return
+    assert out is not None
+    result = predict_scene(predictor, scene, out)
+    typer.echo(f"map: {result.class_path}", err=True)
+    _emit({"class": str(result.class_path), "confidence": str(result.confidence_path)}, json_file)
+
+
+@app.command()
+def report(project: ProjectFile, out: Out = None, data: Data = None, json_file: Json = None) -> None:
+    """Score a project's maps where a reference exists, and write the report."""
+    from mapmend.project import load_project
+    from mapmend.run import report_step
+
+    opened = load_project(project, data)
+    result = report_step(opened, _folder(out, opened.name))
+    typer.echo(f"report: {result.report}", err=True)
+    _emit(result.to_dict(), json_file)
+
+
+def _folder(out: Path | None, name: str) -> Path:
+    return out if out is not None else Path(name)
+
+
+def _emit(result: Mapping[str, Any], json_file: str | None) -> None:
+    if json_file is None:
+        return
+    text = json.dumps(result, indent=1, default=str)
+    if json_file == "-":
+        typer.echo(text)
+    else:
+        Path(json_file).write_text(text + "\n")
+
+
+def _emit_estimate(estimate: Any, json_file: str | None) -> None:
+    plain = asdict(estimate)
+    typer.echo(
+        f"{plain['blocks']} blocks, {plain['windows']} windows, {plain['pixels'] / 1e6:.1f} Mpx: about "
+        f"{plain['seconds'] / 60:.1f} min, {plain['disk'] / 1e9:.2f} GB of disk, "
+        f"{plain['memory'] / 1e9:.1f} GB of memory",
+        err=True,
+    )
+    _emit(plain, json_file)
+
+
+def main() -> None:
+    """Run the command line; a `MapmendError` becomes one line and exit code 2, a signal exit code 75."""
+    warnings.showwarning = lambda message, *_args, **_kwargs: print(f"warning: {message}", file=sys.stderr)
+    try:
+        app()
+    except MapmendError as error:
+        print(f"mapmend: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The project file: what is to be mapped, from what, in which steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from mapmend.core.errors import ProjectError
+from mapmend.core.legend import Legend, load_legend
+from mapmend.core.plain import read_yaml
+from mapmend.core.sensor import Sensor, load_sensor
+from mapmend.core.settings import from_mapping, settings, split_mapping, suggest
+from mapmend.methods import METHODS
+from mapmend.methods.method import Method
+from mapmend.train.config import LoopConfig
+
+VERBS = ("prepare", "train", "predict", "report")
+
+
+@settings
+class NetworkSettings:
+    """Which network is trained, and what it starts from.
+
+    Attributes:
+        encoder: a timm pyramid encoder, `mit_b0` … `mit_b5`, or a plain ViT.
+        decoder: unet, fpn, deeplabv3plus, upernet, segformer, or (for a plain ViT) dpt.
+        weights: auto, none, hub, lite0, or a safetensors file.
+        decoder_widths: channels of the decoder's stages; empty for its own default.
+    """
+
+    encoder: str = "tf_efficientnet_lite0"
+    decoder: str = "unet"
+    weights: str = "auto"
+    decoder_widths: tuple[int, ...] = ()
+
+
+@settings
+class DataSettings:
+    """How training sees the prepared sites.
+
+    Attributes:
+        crop: side of a training window in pixels.
+        validation_share: share of the labelled area held out to choose the model; 0 for none.
+        photometric: strength of random contrast and brightness; 0 for none.
+    """
+
+    crop: Annotated[int, Field(ge=32)] = 256
+    validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.2
+    photometric: Annotated[float, Field(ge=0, lt=1)] = 0.2
+
+
+@settings
+class PredictSettings:
+    """How a model is applied.
+
+    Attributes:
+        window: side of a window in pixels; the model's own when empty.
+        overlap: pixels shared by neighbouring windows; the model's own when empty.
+        batch: windows predicted at once.
+        precision: float32 or bfloat16.
+        dates: latest or all dates of a site.
+        split: map only the sites of this split.
+    """
+
+    window: Annotated[int, Field(ge=32)] | None = None
+    overlap: Annotated[int, Field(ge=0)] | None = None
+    batch: Annotated[int, Field(ge=1)] = 4
+    precision: Literal["float32", "bfloat16"] = "float32"
+    dates: Literal["latest", "all"] = "latest"
+    split: Literal["", "train", "val", "test"] = ""
+
+
+@settings
+class ReportSettings:
+    """What the report shows.
+
+    Attributes:
+        title: its heading; the project's name when empty.
+        sites: at most this many sites are drawn.
+    """
+
+    title: str = ""
+    sites: Annotated[int, Field(ge=1)] = 6
+
+
+@settings
+class PrepareSettings:
+    """`prepare` has nothing to set."""
+
+
+@settings
+class _Document:
+    """The keys of a project file."""
+
+    name: str
+    legend: str | dict[str, Any]
+    sensors: dict[str, str | dict[str, Any]]
+    scenes: str | list[dict[str, Any]]
+    reference: str | list[dict[str, Any]] | None = None
+    data: str = ""
+    aoi: str | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    steps: list[str | dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project, read and checked.
+
+    Attributes:
+        folder: where relative paths to legends, sensor cards and the area of interest start.
+        data: where relative paths of scenes and references start.
+        steps: verbs in their order, with what the file says about each.
+    """
+
+    name: str
+    path: Path
+    folder: Path
+    data: Path
+    legend: Legend
+    sensors: Mapping[str, Sensor]
+    scenes: str | Sequence[Mapping[str, Any]]
+    reference: str | Sequence[Mapping[str, Any]] | None
+    aoi: Path | None
+    seed: int
+    steps: Mapping[str, Mapping[str, Any]]
+
+    def train_settings(self) -> tuple[type[Method], NetworkSettings, DataSettings, LoopConfig, Any]:
+        """The method's class, and the settings of network, data, loop and method."""
+        return _train_settings(self.steps.get("train", {}), self.path)
+
+    def predict_settings(self) -> PredictSettings:
+        """How the model is applied."""
+        return from_mapping(PredictSettings, self.steps.get("predict", {}), where=self.path)
+
+    def report_settings(self) -> ReportSettings:
+        """What the report shows."""
+        return from_mapping(ReportSettings, self.steps.get("report", {}), where=self.path)
+
+
+def load_project(path: str | Path, data: Path | None = None) -> Project:
+    """Read a project file and check every key of it, before any work starts.
+
+    Args:
+        path: of the file.
+        data: folder that the scenes' relative paths start from; the file's `data`, or else its own folder.
+
+    Raises:
+        ProjectError: it is missing, not YAML, or has an unknown key or a value of the wrong type.
+        LegendError, SensorError: a name in it is unknown.
+    """
+    path = Path(path)
+    document = from_mapping(_Document, read_yaml(path, ProjectError), where=path)
+    folder = path.absolute().parent
+    if not document.name or "/" in document.name or document.name.startswith("."):
+        raise ProjectError(f"name '{document.name}' cannot name a folder", where=path, fix="use letters, digits, - _")
+    if not document.sensors:
+        raise ProjectError("names no sensor", where=path, fix="for example `sensors: {optical: naip}`")
+    aoi = folder / document.aoi if document.aoi else None
+    if aoi is not None and not aoi.is_file():
+        raise ProjectError(f"no such file: {aoi}", where=f"{path}: aoi", fix="correct the path")
+    return Project(
+        document.name,
+        path,
+        folder,
+        data.absolute() if data is not None else folder / document.data,
+        load_legend(document.legend, folder),
+        {name: load_sensor(spec, folder) for name, spec in document.sensors.items()},
+        document.scenes,
+        document.reference,
+        aoi,
+        document.seed,
+        _steps(document.steps, path),
+    )
+
+
+def _steps(entries: Sequence[str | Mapping[str, Any]], path: Path) -> Mapping[str, Mapping[str, Any]]:
+    steps: dict[str, Mapping[str, Any]] = {}
+    for number, entry in enumerate(entries, start=1):
+        where = f"{path}: steps, entry {number}"
+        named = {entry: {}} if isinstance(entry, str) else entry
+        if len(named) != 1:
+            raise ProjectError("is not one verb with its settings", where=where, fix="write `- train: {steps: 600}`")
+        [(verb, settings)] = named.items()
+        if verb not in VERBS:
+            raise ProjectError(f"unknown step '{verb}'", where=where, fix=suggest(verb, VERBS))
+        if verb in steps:
+            raise ProjectError(f"step '{verb}' is given twice", where=where, fix="keep one")
+        steps[verb] = settings or {}
+        _check(verb, steps[verb], f"{where}: {verb}")
+    if list(steps) != [verb for verb in VERBS if verb in steps]:
+        raise ProjectError(f"steps are out of order: {', '.join(steps)}", where=path, fix=f"order: {', '.join(VERBS)}")
+    return steps or dict.fromkeys(VERBS, {})
+
+
+def _check(verb: str, settings: Mapping[str, Any], where: str) -> None:
+    if verb == "train":
+        _train_settings(settings, where)
+    else:
+        kinds = {"prepare": PrepareSettings, "predict": PredictSettings, "report": ReportSettings}
+        from_mapping(kinds[verb], settings, where=where)
+
+
+def _train_settings(
+    settings: Mapping[str, Any], where: str | Path
+) -> tuple[type[Method], NetworkSettings, DataSettings, LoopConfig, Any]:
+    rest = dict(settings)
+    name = rest.pop("method", "supervised")
+    if name not in METHODS:
+        raise ProjectError(f"unknown method '{name}'", where=where, fix=suggest(name, METHODS))
+    method = METHODS[name]
+    network, data, loop, own = split_mapping(
+        [NetworkSettings, DataSettings, LoopConfig, method.config_class], rest, where
+    )
+    return method, network, data, loop, own

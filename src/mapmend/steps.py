@@ -1,0 +1,214 @@
+"""The verbs of a project: prepare, train, predict. Each reads what the one before left in the output folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mapmend.core.errors import LabelError, ManifestError
+from mapmend.core.manifest import Row
+from mapmend.core.provenance import file_hash, provenance
+from mapmend.core.sensor import Sensor
+from mapmend.data.augment import photometric
+from mapmend.data.prepare import prepare
+from mapmend.data.samples import TrainingSet, ValidationSet
+from mapmend.data.scenes import check_files, read_scenes
+from mapmend.data.sites import Prepared, PreparedSite, channel_statistics, load_prepared
+from mapmend.data.splits import split_sites
+from mapmend.nn.build import build_network
+from mapmend.nn.model_folder import ModelCard, load_model, model_hash, save_model
+from mapmend.nn.spec import NetworkSpec
+from mapmend.nn.warm_start import warm_start
+from mapmend.predict.estimate import Estimate, total
+from mapmend.predict.job import estimate_scene, predict_scene
+from mapmend.predict.predictor import Precision, Predictor, load_predictor
+from mapmend.predict.scene import Scene
+from mapmend.project import Project
+from mapmend.train.loop import fit
+
+console = Console(stderr=True)
+
+_LEAST_WINDOW = 256  # of a model that was trained on smaller crops: fewer window edges
+PREPARED, TRAINING, MODEL, MAPS = "prepared/prepared.json", "training", "model", "map"
+
+
+def prepare_step(project: Project, out: Path) -> Prepared:
+    """Check every file that the project names, then put all layers onto their sites' grids below `out/prepared`."""
+    rows = _with_sensor(read_scenes(project.scenes, project.data), project.sensors)
+    references = read_scenes(project.reference, project.data) if project.reference is not None else ()
+    check_files((*rows, *references), project.path)
+    columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TextColumn("sites"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("prepare", total=len({row.site for row in rows}))
+        return prepare(
+            rows,
+            project.sensors,
+            project.legend,
+            (out / PREPARED).parent,
+            references=references,
+            base=project.folder,
+            progress=lambda done: bar.update(task, completed=done),
+        )
+
+
+def train_step(project: Project, out: Path, *, start_from: Path | None = None, device: str = "auto") -> Path:
+    """Train the project's method on its prepared sites; the model folder.
+
+    Args:
+        project: whose `train` settings are used.
+        out: holds what `prepare_step` left; `training` and `model` go there.
+        start_from: a model whose weights to go on from, as far as they fit.
+        device: auto, cpu, cuda or mps.
+    """
+    method_class, net, data, loop, own = project.train_settings()
+    loop = replace(loop, accelerator=device.partition(":")[0])
+    prepared = load_prepared(out / PREPARED)
+    sites = prepared.labelled
+    modalities = _modalities(sites)
+    parts = split_sites(sites, block=data.crop, share=data.validation_share, seed=loop.seed)
+    training = TrainingSet(parts, prepared.legend, data.crop, loop.seed)
+    validation = ValidationSet(parts, prepared.legend, data.crop)
+    mean, std = channel_statistics([part.site for part in parts if part.trains])
+    bands = tuple(f"{modality}.{band}" for modality, sensor in modalities.items() for band in sensor.band_names)
+    legend = prepared.legend
+    spec = NetworkSpec(net.encoder, net.decoder, len(bands), len(legend), mean, std, net.decoder_widths)
+    torch.manual_seed(loop.seed)
+    network, origin = build_network(spec, "none" if start_from is not None else net.weights)
+    side = max(data.crop, _LEAST_WINDOW)
+    cards = {modality: sensor.to_dict() for modality, sensor in modalities.items()}
+    card = ModelCard(network.spec, cards, legend.to_dict(), side, side // 4, bands, method_class.name)
+    if start_from is not None:
+        other, other_card = load_model(start_from)
+        origin = warm_start(network, other, card, other_card)
+    console.print(f"weights: {origin.describe()}", soft_wrap=True, highlight=False)
+    start = {"weights": origin.describe(), "from": model_hash(start_from) if start_from is not None else None}
+    method = method_class(network, own, [int(count) for count in training.counts])
+    result = fit(
+        method,
+        training,
+        validation if len(validation) else None,
+        loop,
+        out / TRAINING,
+        classes=legend.names,
+        identity={"prepared": file_hash(out / PREPARED), "network": spec.to_dict(), "data": asdict(data), **start},
+        header={**start, "parts": [part.describe() for part in parts]},
+        augment=photometric(std, data.photometric),
+    )
+    if not is_first_process():
+        raise SystemExit(0)  # the first process writes the model and goes on alone
+    config = {"method": method.name, **asdict(net), **asdict(data), **asdict(loop), **asdict(own)}
+    metrics = {
+        "criterion": result.criterion,
+        "best_step": result.best_step,
+        "steps": result.steps,
+        "stopped": result.stopped,
+        "validation": result.metrics,
+    }
+    made = {**provenance(config, seed=loop.seed, inputs=[out / PREPARED]), **start, "seconds": round(result.seconds, 1)}
+    card = replace(card, metrics=metrics, provenance=made)
+    return save_model(out / MODEL, method.deployed(), card)
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What the command line may ask of a prediction; None leaves it to the project or the model."""
+
+    model: Path | None = None
+    aoi: Path | None = None
+    window: int | None = None
+    overlap: int | None = None
+    batch: int | None = None
+    precision: Precision | None = None
+    device: str = "auto"
+
+
+def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[str, Path]:
+    """Map the project's prepared sites with its model (or another one); map folders by site."""
+    jobs = map_jobs(project, out)
+    predictor = project_predictor(project, out, options)
+    columns = (TextColumn("mapping"), BarColumn(), MofNCompleteColumn(), TextColumn("sites"), TimeRemainingColumn())
+    maps = {}
+    with Progress(*columns, console=console, disable=len(jobs) == 1) as bar:
+        for key, site, folder in bar.track(jobs):
+            scene = _scene(site, options.aoi or project.aoi)
+            maps[key] = predict_scene(predictor, scene, folder, progress=len(jobs) == 1).folder
+    return maps
+
+
+def estimate_step(project: Project, out: Path, options: PredictOptions) -> Estimate:
+    """What `predict_step` would take; nothing is written."""
+    predictor = project_predictor(project, out, options)
+    aoi = options.aoi or project.aoi
+    return total(estimate_scene(predictor, _scene(site, aoi)) for _, site, _ in map_jobs(project, out))
+
+
+def project_predictor(project: Project, out: Path, options: PredictOptions) -> Predictor:
+    """The project's model, or the one that is asked for, with the project's settings unless others are asked for."""
+    settings = project.predict_settings()
+    return load_predictor(
+        options.model or out / MODEL,
+        window=options.window or settings.window,
+        overlap=options.overlap if options.overlap is not None else settings.overlap,
+        batch=options.batch or settings.batch,
+        precision=options.precision or settings.precision,
+        device=options.device,
+    )
+
+
+def map_jobs(project: Project, out: Path) -> list[tuple[str, PreparedSite, Path]]:
+    """Key, site and map folder of each site that the project maps.
+
+    Raises:
+        ManifestError: there is none.
+    """
+    settings = project.predict_settings()
+    sites = load_prepared(out / PREPARED).of_dates(settings.dates)
+    chosen = [site for site in sites if settings.split in ("", site.split)]
+    if not chosen:
+        raise ManifestError(f"no site has split '{settings.split}'", where=project.path, fix="change predict's `split`")
+    return map_folders(chosen, out)
+
+
+def _scene(site: PreparedSite, aoi: Path | None) -> Scene:
+    return Scene(site.name, site.sources, site.grid, site.date, str(aoi) if aoi is not None else None)
+
+
+def is_first_process() -> bool:
+    """Whether this is the first, or the only, of the processes that torchrun, SLURM or the training loop started."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+
+
+def map_folders(sites: Sequence[PreparedSite], out: Path) -> list[tuple[str, PreparedSite, Path]]:
+    """Key, site and map folder of each site; the date is part of both where a site has several."""
+    names = [site.name for site in sites]
+    keys = [f"{site.name}/{site.date}" if names.count(site.name) > 1 else site.name for site in sites]
+    return [(key, site, out / MAPS / key) for key, site in zip(keys, sites, strict=True)]
+
+
+def _with_sensor(rows: Sequence[Row], sensors: Mapping[str, Sensor]) -> tuple[Row, ...]:
+    """Rows without a sensor get the project's, where it has but one."""
+    only = next(iter(sensors)) if len(sensors) == 1 else ""
+    return tuple(replace(row, sensor=row.sensor or only) for row in rows)
+
+
+def _modalities(sites: Sequence[PreparedSite]) -> dict[str, Sensor]:
+    """The sensors that every labelled site has, in the project's order.
+
+    Raises:
+        LabelError: no site is labelled.
+        ManifestError: a site lacks a sensor that another has.
+    """
+    if not sites:
+        raise LabelError("no scene has a label to train on", fix="give the manifest a `label`, or `--from` a model")
+    first = {image.modality: image.source.sensor for image in sites[0].images}
+    for site in sites:
+        if [image.modality for image in site.images] != list(first):
+            have = ", ".join(image.modality for image in site.images)
+            raise ManifestError(f"site '{site.name}' {site.date} has {have}; '{sites[0].name}' has {', '.join(first)}")
+    return first

@@ -1,0 +1,216 @@
+"""A project from images to report, by the command line: what comes out, and what an interruption changes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import rasterio
+import yaml
+from tests.projects import LOOP, TINY, call, small_project
+
+from mapmend.core.provenance import file_hash
+from mapmend.train.log import read_log
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    return lambda *arguments: call(monkeypatch, capsys, *arguments)
+
+
+def outcome(out):
+    """What must not depend on interruptions: weights and both rasters."""
+    return [
+        file_hash(out / path) for path in ("model/model.safetensors", "map/here/class.tif", "map/here/confidence.tif")
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run in a process of its own, as a user starts it."""
+    folder = tmp_path_factory.mktemp("finished")
+    project = small_project(folder)
+    start = [sys.executable, "-m", "mapmend", "run", str(project), "--out", str(folder / "out"), "--json", "-"]
+    done = subprocess.run(start, capture_output=True, text=True, check=True)
+    return folder, json.loads(done.stdout)
+
+
+def test_a_run_leaves_a_map_a_model_and_a_report(finished):
+    folder, result = finished
+    out = folder / "out"
+    with rasterio.open(out / "map/here/class.tif") as classes, rasterio.open(out / "map/here/confidence.tif") as sure:
+        assert classes.shape == sure.shape == (192, 256)
+        assert set(np.unique(classes.read(1))) <= {1, 2}
+        assert sure.read(1).min() >= 100  # two classes: the better one has at least half
+        assert classes.crs.to_epsg() == 32632 and classes.nodata == 255
+        assert classes.colormap(1)[1][:3] == (0xAA, 0x55, 0x00)
+    page = (out / "report.html").read_text()
+    assert "left" in page and "<script" not in page and 'src="http' not in page
+    scores = result["accuracy"]
+    assert scores["label"]["oa"] == pytest.approx(1 - 16 / 256)
+    assert scores["map"]["pixels"] == 192 * 256
+    assert json.loads((out / "accuracy.json").read_text()) == scores
+    card = json.loads((out / "model/model.json").read_text())
+    assert card["metrics"]["best_step"] in (3, 6)
+    assert "random" in card["provenance"]["weights"]
+
+
+def test_a_second_run_does_nothing_again(finished, cli):
+    folder, _ = finished
+    out = folder / "out"
+    before, times = outcome(out), (out / "map/here/class.tif").stat().st_mtime_ns
+    assert cli("run", folder / "project.yaml", "--out", out)[0] == 0
+    assert outcome(out) == before
+    assert (out / "map/here/class.tif").stat().st_mtime_ns == times
+
+
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(finished, tmp_path):
+    """SIGTERM during training: exit code 75, and the same command goes on to the same bytes; then kill -9 anywhere."""
+    folder, _ = finished
+    project = small_project(tmp_path)
+    out = tmp_path / "out"
+    start = [sys.executable, "-m", "mapmend", "run", str(project), "--out", str(out)]
+    first = subprocess.Popen(start, stderr=subprocess.PIPE, text=True)
+    _wait_for(lambda: (out / "training/log.jsonl").is_file(), first)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(60) in (0, 75)
+    if first.returncode == 75:
+        assert "the same command goes on" in first.stderr.read()
+    second = subprocess.Popen(start, stderr=subprocess.DEVNULL)
+    _wait_for(lambda: (out / "map/here/blocks").is_dir() or (out / "map/here/class.tif").is_file(), second)
+    second.send_signal(signal.SIGKILL)
+    second.wait()
+    subprocess.run(start, check=True, capture_output=True)
+    assert outcome(out) == outcome(folder / "out")
+    assert (out / "report.html").is_file()
+
+
+def _wait_for(condition, process):
+    deadline = time.monotonic() + 120
+    while not condition() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_training_goes_on_from_a_model_with_another_legend(finished, tmp_path, cli):
+    folder, _ = finished
+    legend = {
+        "name": "three",
+        "classes": [
+            {"id": 1, "name": "left", "color": "#aa5500"},
+            {"id": 2, "name": "right", "color": "#0055aa"},
+            {"id": 3, "name": "elsewhere", "color": "#00aa00"},
+        ],
+    }
+    project = small_project(tmp_path, legend=legend)
+    code, _, err = cli("train", project, "--out", tmp_path / "out", "--from", folder / "out/model")
+    assert code == 0
+    assert "elsewhere" in err
+    start = read_log(tmp_path / "out/training/log.jsonl")[0]
+    assert "elsewhere" in start["weights"]
+
+
+def test_an_area_of_interest_and_a_dry_run(finished, tmp_path, cli):
+    folder, _ = finished
+    aoi = tmp_path / "aoi.geojson"
+    ring = [
+        [500_010, 5_299_990],
+        [500_100, 5_299_990],
+        [500_100, 5_299_900],
+        [500_010, 5_299_900],
+        [500_010, 5_299_990],
+    ]
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
+    aoi.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": [feature]}))
+    image, model = folder / "image.tif", folder / "out/model"
+    code, out, err = cli("predict", image, "--model", model, "--dry-run", "--json", "-")
+    assert code == 0 and json.loads(out)["pixels"] == 192 * 256 and "windows" in err
+    assert cli("predict", image, "--model", model, "--out", tmp_path / "map", "--aoi", aoi)[0] == 0
+    with rasterio.open(tmp_path / "map/class.tif") as file:
+        inside = file.read(1) != 255
+    rows, cols = np.nonzero(inside)
+    assert (rows.min(), rows.max(), cols.min(), cols.max()) == (10, 99, 10, 99)
+    assert inside.sum() == 90 * 90
+
+
+def test_invalid_pixels_are_in_no_metric_and_no_map(tmp_path, cli):
+    project = small_project(tmp_path)
+    with rasterio.open(tmp_path / "image.tif") as image:
+        pixels, profile = image.read(), image.profile
+    pixels[:, :, 100:140] = 0
+    with rasterio.open(tmp_path / "image.tif", "w", **{**profile, "nodata": 0}) as image:
+        image.write(pixels)
+    code, out, _ = cli("run", project, "--out", tmp_path / "out", "--json", "-")
+    assert code == 0
+    with rasterio.open(tmp_path / "out/map/here/class.tif") as file:
+        assert ((file.read(1) == 255) == (np.arange(256) >= 100) * (np.arange(256) < 140)).all()
+    scores = json.loads(out)["accuracy"]
+    assert scores["map"]["pixels"] == 192 * 216 and scores["map"]["missing"] == 0
+    assert scores["label"]["oa"] == 1.0  # the label's only errors lie under the invalid strip
+
+
+def test_a_run_on_pictures_without_georeference_says_so_once(tmp_path, cli):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        mask = np.zeros((96, 96), np.uint8)
+        mask[:, 48:] = 255
+        picture = np.clip(mask[..., None] / 2 + 60 + rng.normal(0, 9, (96, 96, 3)), 0, 255).astype(np.uint8)
+        for folder, array in (("image", picture), ("mask", mask)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(array).save(tmp_path / folder / f"{name}.png")
+    plain = {
+        "name": "pictures",
+        "legend": "water",
+        "sensors": {"optical": "png"},
+        "scenes": [{"image": "image/{name}.png", "label": "mask/{name}.png", "label_legend": "mask255"}],
+        "reference": [{"label": "mask/{name}.png", "label_legend": "mask255"}],
+        "steps": [{"train": {**TINY, **LOOP}}, {"predict": {"window": 64, "overlap": 16}}, "report"],
+    }
+    (tmp_path / "project.yaml").write_text(yaml.safe_dump(plain))
+    code, out, err = cli("run", tmp_path / "project.yaml", "--out", tmp_path / "out", "--json", "-")
+    assert code == 0
+    assert sorted(json.loads(out)["maps"]) == ["a", "b"]
+    assert "georeference" in err
+    assert " px" in (tmp_path / "out/report.html").read_text()
+
+
+def test_two_processes_train_one_model(tmp_path):
+    """torchrun with two CPU processes (gloo): one log, one model, and both end well."""
+    project = small_project(tmp_path)
+    subprocess.run(
+        [sys.executable, "-m", "mapmend", "prepare", str(project), "--out", str(tmp_path / "out")], check=True
+    )
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m", "mapmend"]
+    done = subprocess.run(
+        [*start, "train", str(project), "--out", str(tmp_path / "out"), "--device", "cpu"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = read_log(tmp_path / "out/training/log.jsonl")
+    assert [row["kind"] for row in rows].count("start") == 1
+    assert (tmp_path / "out/model/model.json").is_file()
+
+
+def test_mixed_split_names_select_what_is_mapped(tmp_path, cli):
+    project = small_project(tmp_path)
+    plain = yaml.safe_load(project.read_text())
+    plain["scenes"] = [
+        {"site": "here", "image": "image.tif", "label": "label.tif", "split": "train"},
+        {"site": "there", "image": "image.tif", "split": "test"},
+    ]
+    plain["reference"] = [{"site": "there", "label": "truth.tif"}]
+    plain["steps"][1]["predict"]["split"] = "test"
+    project.write_text(yaml.safe_dump(plain))
+    code, out, _ = cli("run", project, "--out", tmp_path / "out", "--json", "-")
+    assert code == 0
+    result = json.loads(out)
+    assert list(result["maps"]) == ["there"] and result["accuracy"]["label"] is None
