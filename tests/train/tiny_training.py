@@ -1,9 +1,19 @@
 """A training that takes seconds: samples and networks that follow the project's protocols, on 32-pixel windows."""
 
+import json
+import os
+import signal
+
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import Dataset
+
+from mapmend.methods import METHODS
+from mapmend.train.config import LoopConfig
+from mapmend.train.log import read_log
+from mapmend.train.loop import fit
 
 CLASSES = ("dark", "middle", "bright")
 SIDE = 32
@@ -68,3 +78,67 @@ class TinyNetwork(nn.Module):
 
     def forward(self, image, valid):
         return self.decoder(self.encoder(((image.float() - self.mean) / 60) * valid))
+
+
+QUICK = {"batch": 2, "workers": 0, "accelerator": "cpu", "lr": 0.02}
+
+
+def supervised(network=None, **settings):
+    kind = METHODS["supervised"]
+    return kind(network or TinyNetwork(), kind.config_class(**settings), (1, 1, 1))
+
+
+def run(
+    out, method=None, training=None, validation=None, header=None, augment=None, on_step=None, identity=None, **config
+):
+    method = method or supervised()
+    result = fit(
+        method,
+        training or TrainingSamples(),
+        validation,
+        LoopConfig(**{**QUICK, **config}),
+        out,
+        classes=CLASSES,
+        identity=identity or {},
+        header=header,
+        augment=augment,
+        on_step=on_step,
+    )
+    return method, result
+
+
+def weights(method):
+    return {name: tensor.clone() for name, tensor in method.state_dict().items()}
+
+
+def rows(out, kind):
+    return [row for row in read_log(out / "log.jsonl") if row["kind"] == kind]
+
+
+def timeless(out):
+    """The log without what the clock says."""
+    clock = ("seconds", "samples_per_second")
+    return [{name: value for name, value in row.items() if name not in clock} for row in read_log(out / "log.jsonl")]
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+def newest(out):
+    """Every tensor and counter of the newest checkpoint; the clock aside."""
+    folder = max((out / "checkpoints").iterdir())
+    scalars = json.loads((folder / "state.json").read_text())["scalars"]
+    for name in ("seconds", "evaluation_seconds"):
+        scalars.pop(name)
+    return load_file(folder / "state.safetensors"), scalars
+
+
+def signal_at(step, number=signal.SIGTERM):
+    def on_step(done, outcome):
+        if done == step:
+            os.kill(os.getpid(), number)
+
+    return on_step
