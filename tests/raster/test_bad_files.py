@@ -139,6 +139,7 @@ HEADERS = {
                 t324=(4, 1, 200), t325=(4, 1, 256)), PLAIN),
     "no width": tiff(entries(t256=None), PLAIN),
     "width 0": tiff(entries(t256=(4, 1, 0)), PLAIN),
+    "no bands, in planes": tiff(entries(t277=(3, 1, 0), t284=(3, 1, 2)), PLAIN),
     "height 0": tiff(entries(t257=(4, 1, 0)), PLAIN),
     "no offsets": tiff(entries(t273=None), PLAIN),
     "tile width 0": tiff(entries(t322=(4, 1, 0), t323=(4, 1, 16), t324=(4, 1, 200), t325=(4, 1, 256)), PLAIN),
@@ -226,6 +227,14 @@ def test_an_envi_header_that_promises_more_than_the_file_holds(good, tmp_path):
     assert "too small" in refused(path)
     path.write_bytes(good["image.dat"] * 8)
     assert "truncated" in refused(path)
+
+
+def test_an_envi_header_whose_numbers_are_none(good, tmp_path):
+    path = put(tmp_path, "image.dat", good["image.dat"], good)
+    header = path.with_suffix(".hdr")
+    for offset in ("x0", "}", "1e999"):
+        header.write_text(good["image.hdr"].decode().replace("header offset = 0", f"header offset = {offset}"))
+        refused(path)
 
 
 def test_sidecars_that_lead_elsewhere(write_raster, tmp_path):

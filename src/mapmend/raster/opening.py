@@ -105,7 +105,8 @@ def open_raster(path: str | Path, *, allow_vrt: bool = False, allow_remote: bool
     _check_file_once(full, driver, state.st_mtime_ns, state.st_size, state.st_ino)
     dataset = _open(str(full), driver)
     try:
-        _check_sizes(dataset, full, state.st_size)
+        with raster_faults(full, "has a header that makes no sense"):
+            _check_sizes(dataset, full, state.st_size)
     except RasterError:
         dataset.close()
         raise

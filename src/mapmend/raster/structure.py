@@ -122,9 +122,9 @@ def _check_tiff(file: BinaryIO, path: Path, size: int) -> bool:
     """Whether every block is there; a block that is listed and not held raises."""
     tags = _Directory(file, path, size)
     width, height = tags.one(256, 0), tags.one(257, 0)
-    if width == 0 or height == 0:
-        raise RasterError("is a damaged TIFF: it has no width or height", where=path, fix=_AGAIN)
     samples, compression = tags.one(277, 1), tags.one(259, _UNCOMPRESSED)
+    if width == 0 or height == 0 or samples == 0:
+        raise RasterError("is a damaged TIFF: it has no width, height or bands", where=path, fix=_AGAIN)
     planes = samples if tags.one(284, 1) == 2 else 1
     tiled = tags.has(322)
     if tiled:
