@@ -27,10 +27,10 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from mapmend.core.preemption import Preempted
 from mapmend.methods import METHODS
 from mapmend.train.config import LoopConfig
 from mapmend.train.loop import fit
-from mapmend.train.preemption import Preempted
 
 SIDE, CLASSES = 32, ("dark", "middle", "bright")
 

@@ -2,10 +2,10 @@
 
     python benchmarks/mapping.py [--work DIR] [--only NAME ...]
 
-Every run is a process of its own, at most 3 minutes on two cores, done once and kept in `--work`, which takes 2 GB. The
-scene is generated: four bands of 8 bits with texture. Networks have random weights, which take as long as trained ones.
-Half of the batches in memory are timed before the map is made and half after it, so that a machine whose speed drifts does
-not favour either. End to end is all of it: reading, windows, network, blending, writing, both COGs.
+Every run is a process of its own, at most 3 minutes on two cores, done once and kept in `--work`, which takes 2 GB.
+The scene is generated: four bands of 8 bits with texture. Networks have random weights, which take as long as trained
+ones. Half of the batches in memory are timed before the map is made and half after it, so that a machine whose speed
+drifts does not favour either. End to end is all of it: reading, windows, network, blending, writing, both COGs.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ def test_a_full_disk_is_refused_before_any_work(tmp_path, cli, monkeypatch):
     assert cli("train", project, "--out", tmp_path / "out")[0] == 0
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    refused(cli("predict", project, "--out", tmp_path / "out"), "GB", "free")
+    refused(cli("predict", project, "--out", tmp_path / "out"), "MB", "free")
     monkeypatch.undo()
     with rasterio.open(tmp_path / "image.tif") as image:
         assert image.count == 3

@@ -9,12 +9,14 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from mapmend import __version__
+from mapmend.core.durable import replace_file
 from mapmend.core.errors import MapmendError, ProjectError
+from mapmend.core.preemption import Preempted
 
 app = typer.Typer(
     name="mapmend",
@@ -30,6 +32,7 @@ Data = Annotated[Path | None, typer.Option("--data", help="Folder that the scene
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output.")
 ]
+Precision = Literal["float32", "bfloat16"]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
 
@@ -128,7 +131,7 @@ def predict(
     window: Annotated[int | None, typer.Option("--window", min=32, help="Side of a window in pixels.")] = None,
     overlap: Annotated[int | None, typer.Option("--overlap", min=0, help="Pixels that windows share.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows at once.")] = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="float32 or bfloat16.")] = None,
+    precision: Annotated[Precision | None, typer.Option("--precision", help="Of the network's arithmetic.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and write nothing.")] = False,
     data: Data = None,
     device: Device = "auto",
@@ -142,8 +145,6 @@ def predict(
     from mapmend.run import claimed
     from mapmend.steps import PredictOptions, estimate_step, predict_step
 
-    if precision not in (None, "float32", "bfloat16"):
-        raise ProjectError(f"--precision '{precision}' is unknown", fix="float32 or bfloat16")
     if aoi is not None and not aoi.is_file():
         raise ProjectError("no such file", where=f"--aoi {aoi}", fix="correct the path")
     options = PredictOptions(model, aoi, window, overlap, batch, precision, device)
@@ -195,7 +196,7 @@ def _emit(result: Mapping[str, Any], json_file: str | None) -> None:
     if json_file == "-":
         typer.echo(text)
     else:
-        Path(json_file).write_text(text + "\n")
+        replace_file(Path(json_file), text + "\n")
 
 
 def _emit_estimate(estimate: Any, json_file: str | None) -> None:
@@ -217,6 +218,9 @@ def main() -> None:
     except MapmendError as error:
         print(f"mapmend: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except Preempted as stop:
+        print(f"mapmend: {stop}", file=sys.stderr)
+        raise SystemExit(stop.code) from None
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from mapmend.accuracy.confusion import ConfusionMatrix
 from mapmend.accuracy.metrics import map_metrics
+from mapmend.core.durable import replace_json, typed_faults
 from mapmend.core.errors import JobError
 from mapmend.core.legend import Legend
 from mapmend.core.provenance import value_hash
@@ -76,7 +78,7 @@ def run(project: Project, out: Path, *, device: str = "auto") -> RunResult:
         MapmendError: an input or a setting is wrong, or `out` holds another project's results.
         Preempted: a signal came; the same call goes on.
     """
-    verbs = {
+    verbs: dict[str, Callable[[], object]] = {
         "prepare": lambda: prepare_step(project, out),
         "train": lambda: train_step(project, out, device=device),
         "predict": lambda: predict_step(project, out, PredictOptions(device=device)),
@@ -114,10 +116,8 @@ def claimed(project: Project, out: Path, verb: str) -> Iterator[None]:
         raise JobError("its run.json is missing or damaged", where=out, fix="use a new output folder")
     if state is not None and state["project"] != identity:
         raise JobError("holds the results of another project", where=out, fix="use a new output folder")
-    try:
+    with typed_faults(out):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise JobError(f"cannot be made ({error.strerror})", where=out, fix="choose another --out") from None
     try:
         with FileLock(out / ".lock", timeout=0):
             started = time.monotonic()
@@ -125,9 +125,7 @@ def claimed(project: Project, out: Path, verb: str) -> Iterator[None]:
             seconds = {**(state or {"seconds": {}})["seconds"], verb: round(time.monotonic() - started, 1)}
             if state is not None and verb in state["seconds"]:
                 seconds[verb] = max(seconds[verb], state["seconds"][verb])  # a step found done took no time now
-            temporary = out / f"{_STATE}.tmp"
-            temporary.write_text(json.dumps({"project": identity, "seconds": seconds}))
-            temporary.replace(out / _STATE)
+            replace_json(out / _STATE, {"project": identity, "seconds": seconds})
     except Timeout:
         raise JobError("another run is working in this folder", where=out, fix="wait for it") from None
 
@@ -162,7 +160,7 @@ def report_step(project: Project, out: Path) -> RunResult:
     )
     report = write_report(data, out / "report.html")
     if accuracy is not None:
-        (out / "accuracy.json").write_text(json.dumps(scores_of(accuracy), indent=1))
+        replace_json(out / "accuracy.json", scores_of(accuracy))
     return RunResult(out, out / MODEL if card else None, {key: folder for key, _, folder in mapped}, report, accuracy)
 
 
@@ -171,13 +169,13 @@ def score(pairs: Pairs, legend: Legend) -> Accuracy | None:
     scored = [score_site(site, folder / "class.tif", legend) for site, folder in pairs if site.reference]
     if not scored:
         return None
-    of_map = scored[0][1]
-    for _, one in scored[1:]:
-        of_map = of_map + one
-    of_label = scored[0][0]
-    for one, _ in scored[1:]:
-        of_label = of_label + one if of_label is not None and one is not None else None
-    return Accuracy(of_map, of_label, f"{len(scored)} of {len(pairs)} mapped sites have a reference")
+    nothing = ConfusionMatrix(legend.names)
+    labels = [of_label for of_label, _ in scored if of_label is not None]
+    return Accuracy(
+        sum((of_map for _, of_map in scored), nothing),
+        sum(labels, nothing) if len(labels) == len(scored) else None,
+        f"{len(scored)} of {len(pairs)} mapped sites have a reference",
+    )
 
 
 def scores_of(accuracy: Accuracy) -> dict[str, Any]:

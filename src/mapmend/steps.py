@@ -15,6 +15,7 @@ from mapmend.core.errors import LabelError, ManifestError
 from mapmend.core.manifest import Row
 from mapmend.core.provenance import file_hash, provenance
 from mapmend.core.sensor import Sensor
+from mapmend.core.settings import from_mapping
 from mapmend.data.augment import photometric
 from mapmend.data.prepare import prepare
 from mapmend.data.samples import TrainingSet, ValidationSet
@@ -30,6 +31,7 @@ from mapmend.predict.job import estimate_scene, predict_scene
 from mapmend.predict.predictor import Precision, Predictor, load_predictor
 from mapmend.predict.scene import Scene
 from mapmend.project import Project
+from mapmend.train.config import LoopConfig
 from mapmend.train.loop import fit
 
 console = Console(stderr=True)
@@ -67,7 +69,8 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
         device: auto, cpu, cuda or mps.
     """
     method_class, net, data, loop, own = project.train_settings()
-    loop = replace(loop, accelerator=device.partition(":")[0])
+    if device != "auto":
+        loop = from_mapping(LoopConfig, {**asdict(loop), "accelerator": device.partition(":")[0]}, where="--device")
     prepared = load_prepared(out / PREPARED)
     sites = prepared.labelled
     modalities = _modalities(sites)
@@ -100,7 +103,7 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
         header={**start, "parts": [part.describe() for part in parts]},
         augment=photometric(std, data.photometric),
     )
-    if not is_first_process():
+    if not result.first:
         raise SystemExit(0)  # the first process writes the model and goes on alone
     config = {"method": method.name, **asdict(net), **asdict(data), **asdict(loop), **asdict(own)}
     metrics = {
@@ -112,7 +115,7 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
     }
     made = {**provenance(config, seed=loop.seed, inputs=[out / PREPARED]), **start, "seconds": round(result.seconds, 1)}
     card = replace(card, metrics=metrics, provenance=made)
-    return save_model(out / MODEL, method.deployed(), card)
+    return save_model(out / MODEL, network, card)
 
 
 @dataclass(frozen=True)

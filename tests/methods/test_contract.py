@@ -8,11 +8,11 @@ import torch
 from tiny_training import CLASSES, TinyNetwork, TrainingSamples, ValidationSamples
 
 from mapmend.core.errors import LabelError
+from mapmend.core.preemption import Preempted
 from mapmend.methods import METHODS, StepState
 from mapmend.train.batches import settle
 from mapmend.train.config import LoopConfig
 from mapmend.train.loop import fit
-from mapmend.train.preemption import Preempted
 
 every_method = pytest.mark.parametrize("name", METHODS)
 

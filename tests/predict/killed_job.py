@@ -1,6 +1,7 @@
 """A small mapping job for child processes that are killed; nothing here runs torch at import."""
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -9,6 +10,8 @@ import torch
 from tiny_predictors import Local, predictor
 
 from mapmend.core.classes import Legend, LegendClass
+from mapmend.core.errors import DiskError
+from mapmend.core.preemption import Preempted
 from mapmend.predict.job import predict_scene
 
 LEGEND = Legend("two", (LegendClass(1, "low", "#101010"), LegendClass(2, "high", "#f0f0f0")))
@@ -51,11 +54,19 @@ def die_after_rename(number, scene, out):
     map_scene(scene, out)
 
 
+def map_on_full_disk(most, scene, out):
+    """The job, where no file may grow beyond so many bytes: the system's error is that of a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    map_scene(scene, out)
+
+
 def exit_with(started, function, *arguments):
     """Run in a child process; its exit code is that of the command line."""
     started.set()
     try:
         function(*arguments)
-    except SystemExit as stop:
+    except Preempted as stop:
         os._exit(stop.code)
+    except DiskError:
+        os._exit(2)
     os._exit(0)

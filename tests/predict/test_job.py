@@ -238,7 +238,8 @@ def test_bfloat16_maps_almost_alike(folder, scene, tmp_path):
         for name in ("float32", "bfloat16")
     ]
     maps = [read(result.confidence_path) for result in maps]
-    assert np.abs(maps[0].astype(int) - maps[1]).max() <= 20
+    off = np.abs(maps[0].astype(int) - maps[1])
+    assert np.quantile(off, 0.99) <= 10  # five per cent; single pixels of a network with random weights may differ more
 
 
 def test_an_estimate_counts_what_the_job_then_does_and_writes_nothing(model, scene, tmp_path):

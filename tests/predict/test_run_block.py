@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 
 import geopandas as gpd
@@ -130,6 +131,12 @@ def test_every_batch_has_the_same_shape_and_no_window_is_predicted_twice(legend,
     assert len(set(model.windows)) - (len(model.windows) > 16) == 16  # the padding is one more
 
 
+def test_a_small_scene_is_not_padded_to_a_full_batch(legend, tmp_path):
+    model = Counting(predictor(Constant([0.0, 1.0, 0.5]), legend, batch=16))
+    run_block(model, write_scene(tmp_path, random_pixels(64, 100)), Block(Window(0, 0, 64, 100)), tmp_path)
+    assert model.shapes == [(2, 3, 64, 64)]
+
+
 def test_windows_without_a_valid_pixel_are_left_out(legend, tmp_path):
     pixels = random_pixels(200, 200)
     pixels[:, :, 70:] = 0
@@ -199,3 +206,15 @@ def test_probabilities_that_are_not_numbers_are_an_error_and_leave_no_file(legen
     with pytest.raises(ModelError, match="not numbers"):
         run_block(predictor(Constant([0.0, float("nan"), 0.5]), legend), scene, Block(Window(0, 0, 100, 100)), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["scene0.tif"]
+
+
+def test_a_block_that_is_given_up_leaves_no_file_and_no_thread(legend, tmp_path):
+    scene, threads = write_scene(tmp_path, random_pixels(300, 300)), threading.active_count()
+
+    def give_up(rows):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_block(predictor(Local(), legend), scene, Block(Window(0, 0, 300, 300)), tmp_path, on_rows=give_up)
+    assert [path.name for path in tmp_path.iterdir()] == ["scene0.tif"]
+    assert threading.active_count() == threads

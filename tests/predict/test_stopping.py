@@ -11,6 +11,8 @@ import killed_job
 import pytest
 from tiny_scenes import random_pixels, write_scene
 
+from mapmend.core import preemption
+
 RASTERS = ("class.tif", "confidence.tif")
 
 
@@ -79,6 +81,31 @@ def test_a_job_that_is_killed_after_any_rename_ends_with_the_same_bytes(context,
         assert again.exitcode == 0
         assert _left(out) == calm
     assert kills > 3 * 4  # two rasters and an entry for each of four blocks, then the map
+
+
+@pytest.mark.parametrize(("most", "kept"), [(512, False), (1100, False), (4096, True)])  # job.json, a block, the map
+def test_a_full_disk_is_an_error_that_leaves_only_whole_blocks_and_the_next_call_succeeds(
+    most, kept, context, scene, calm, tmp_path
+):
+    out = tmp_path / "map"
+    child = _start(context, killed_job.map_on_full_disk, most, scene, out)
+    child.join()
+    assert child.exitcode == 2
+    assert out.exists() == kept
+    again = _start(context, killed_job.map_scene, scene, out)
+    again.join()
+    assert again.exitcode == 0
+    assert _left(out) == calm
+
+
+def test_a_block_that_outlasts_the_grace_after_a_signal_is_given_up(scene, tmp_path, monkeypatch):
+    monkeypatch.setattr(preemption, "_GRACE", -1)
+    monkeypatch.setattr(killed_job.time, "sleep", lambda seconds: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(preemption.Preempted, match="after 0 of 4 blocks") as stop:
+        killed_job.map_scene(scene, tmp_path / "map")
+    assert stop.value.code == 75
+    assert _names(tmp_path / "map") == ["blocks", "job.json"]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])

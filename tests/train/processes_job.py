@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import save_file
 from tiny_training import CLASSES, TinyNetwork, TrainingSamples, ValidationSamples
 
+from mapmend.core.preemption import Preempted
 from mapmend.methods import METHODS
 from mapmend.train.config import LoopConfig
 from mapmend.train.loop import fit
-from mapmend.train.preemption import Preempted
 
 BATCH = 4
 
@@ -41,7 +41,7 @@ def train(out, rank, world, *, method="supervised", norm=True, dropout=0.1, shar
     try:
         fit(trained, data, ValidationSamples(3), config, out, classes=CLASSES, identity={}, on_step=on_step)
     except Preempted as preempted:
-        (out / f"preempted-{rank}").write_text(str(preempted.step))
+        (out / f"preempted-{rank}").write_text(str(preempted.done))
     else:
         save_file(
             {name: tensor.contiguous() for name, tensor in trained.state_dict().items()},

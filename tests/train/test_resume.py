@@ -23,9 +23,9 @@ from tiny_training import (
 from torch import nn
 
 from mapmend.core.errors import JobError
+from mapmend.core.preemption import Preempted
 from mapmend.methods import METHODS, Method
-from mapmend.train import durable
-from mapmend.train.preemption import Preempted
+from mapmend.train import holding
 
 
 def test_a_signal_ends_it_after_the_step_and_the_same_call_goes_on_bit_for_bit(tmp_path):
@@ -33,7 +33,7 @@ def test_a_signal_ends_it_after_the_step_and_the_same_call_goes_on_bit_for_bit(t
     straight, _ = run(tmp_path / "straight", **how)
     with pytest.raises(Preempted) as stopped:
         run(tmp_path / "stopped", on_step=signal_at(3), **how)
-    assert (stopped.value.step, stopped.value.code) == (4, 75)  # the signal came between two steps: one more is taken
+    assert (stopped.value.done, stopped.value.code) == (4, 75)  # the signal came between two steps: one more is taken
     with pytest.raises(Preempted):
         run(tmp_path / "stopped", on_step=signal_at(8, signal.SIGUSR1), **how)
     resumed, result = run(tmp_path / "stopped", **how)
@@ -113,8 +113,8 @@ def test_another_trainings_folder_is_refused(tmp_path, change, named):
 
 
 def test_a_folder_in_which_another_process_trains_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(durable, "_PATIENCE", 0.1)
-    with durable.held(tmp_path), pytest.raises(JobError, match="another process is training here"):
+    monkeypatch.setattr(holding, "_PATIENCE", 0.1)
+    with holding.held(tmp_path), pytest.raises(JobError, match="another process is training here"):
         run(tmp_path, steps=1)
     run(tmp_path, steps=1)
 

@@ -9,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mapmend.core.durable import replace_json
 from mapmend.core.errors import LabelError, ManifestError, RasterError
 from mapmend.core.grid import Grid, PixelArea, finest, grid_to_dict, ground_pixel_size, same_grid, windows
 from mapmend.core.legend import NODATA, Legend, load_crosswalk
@@ -155,7 +157,7 @@ def _prepare_image(modality: str, source: ImageSource, grid: Grid, path: Path) -
             valid_path.unlink(missing_ok=True)
         _write_description(path, identity, asdict(statistics))
     else:
-        statistics = BandStatistics(**{k: tuple(v) if isinstance(v, list) else v for k, v in described.items()})
+        statistics = BandStatistics.from_dict(described)
     if in_place:
         return PreparedImage(modality, source, statistics)
     valid = str(valid_path) if valid_path.is_file() else None
@@ -212,8 +214,14 @@ def _finish(sums: _Statistics, source: ImageSource) -> BandStatistics:
         raise RasterError("has no valid pixel", where=source.files[0], fix="check nodata, mask and quality band")
     mean = sums.total / sums.count
     std = np.sqrt(np.maximum(sums.squares / sums.count - mean**2, 0))
-    rows = (tuple(float(x) for x in values) for values in (mean, std, sums.low, sums.high))
-    return BandStatistics(sums.count, *rows, valid_share=sums.count / sums.pixels)
+    return BandStatistics(
+        sums.count,
+        mean=tuple(mean.tolist()),
+        std=tuple(std.tolist()),
+        low=tuple(sums.low.tolist()),
+        high=tuple(sums.high.tolist()),
+        valid_share=sums.count / sums.pixels,
+    )
 
 
 def _with_label(site: PreparedSite, row: Row, legend: Legend, path: Path, base: Path | None) -> PreparedSite:
@@ -250,9 +258,7 @@ def _prepare_label(
             raise LabelError("gives no class to any pixel of its image", where=row.label, fix="check extent and codes")
         described = {"counts": [int(counts[id_]) for id_ in legend.ids]}
         _write_description(path, identity, described)
-    counts_of = described["counts"]
-    assert isinstance(counts_of, list)
-    return tuple(counts_of), gsd
+    return tuple(described["counts"]), gsd
 
 
 def class_areas(path: str | Path, grid: Grid, legend: Legend) -> tuple[tuple[float, ...], str]:
@@ -273,7 +279,7 @@ def _identity(files: Sequence[str], grid: Grid, settings: object) -> str:
     return value_hash([_FORMAT, [file_stamp(file) for file in files], grid_to_dict(grid), settings])
 
 
-def _read_description(path: Path, identity: str) -> dict[str, object] | None:
+def _read_description(path: Path, identity: str) -> dict[str, Any] | None:
     try:
         plain = json.loads(path.with_suffix(".json").read_text())
     except (FileNotFoundError, ValueError):
@@ -282,8 +288,4 @@ def _read_description(path: Path, identity: str) -> dict[str, object] | None:
 
 
 def _write_description(path: Path, identity: str, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    target = path.with_suffix(".json")
-    temporary = target.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps({"identity": identity, "content": content}))
-    temporary.replace(target)
+    replace_json(path.with_suffix(".json"), {"identity": identity, "content": content})

@@ -107,11 +107,11 @@ class TrainingSet(Dataset[Sample]):
         index = int(np.searchsorted(self._offsets, flat, side="right")) - 1
         part, reader = self._parts[index], self._readers[index]
         cell = np.unravel_index(flat - self._offsets[index], self._shapes[index])
-        corner = [
+        row, col = (
             _place(int(at) * _CELL, int(size), self._crop, rng)
             for at, size in zip(cell, part.site.grid.shape, strict=True)
-        ]
-        window = Window(*corner, self._crop, self._crop)
+        )
+        window = Window(row, col, self._crop, self._crop)
         image, valid = reader.image(window)
         label = reader.label(window)
         label[part.excluded(window)] = NODATA

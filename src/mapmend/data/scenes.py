@@ -64,7 +64,7 @@ def _read_parquet(path: Path) -> tuple[Row, ...]:
     check_columns(table.columns, path)
     rows = [
         make_row(
-            {k: str(v) for k, v in line.items() if not pd.isna(v) and str(v)}, f"{path}, row {number}", path.parent
+            {str(k): str(v) for k, v in line.items() if not pd.isna(v) and str(v)}, f"{path}, row {number}", path.parent
         )
         for number, line in enumerate(table.to_dict("records"), start=1)
     ]

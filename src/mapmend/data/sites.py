@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Self
 
+from mapmend.core.durable import replace_json
 from mapmend.core.errors import JobError
 from mapmend.core.grid import Grid, grid_from_dict, grid_to_dict
 from mapmend.core.legend import Legend
@@ -25,6 +27,12 @@ class BandStatistics:
     low: tuple[float, ...]
     high: tuple[float, ...]
     valid_share: float
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """The inverse of `dataclasses.asdict`, after JSON."""
+        mean, std, low, high = (tuple(plain[name]) for name in ("mean", "std", "low", "high"))
+        return cls(plain["count"], mean, std, low, high, plain["valid_share"])
 
 
 @dataclass(frozen=True)
@@ -106,9 +114,7 @@ def save_prepared(prepared: Prepared, path: Path) -> None:
         "legend": prepared.legend.to_dict(),
         "sites": [_site_to_dict(site, folder) for site in prepared.sites],
     }
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(plain, indent=1))
-    temporary.replace(path)
+    replace_json(path, plain)
 
 
 def load_prepared(path: Path) -> Prepared:
@@ -146,28 +152,32 @@ def _site_to_dict(site: PreparedSite, folder: Path) -> dict[str, object]:
     return {**plain, **files, "grid": grid_to_dict(site.grid), "images": images}
 
 
-def _site_from_dict(plain: Mapping[str, object], folder: Path) -> PreparedSite:
-    values = dict(plain)
-    images = values.pop("images")
-    assert isinstance(images, Iterable)
-    values["images"] = tuple(
+def _site_from_dict(plain: Mapping[str, Any], folder: Path) -> PreparedSite:
+    images = tuple(
         PreparedImage(
             image["modality"],
             ImageSource(
-                tuple(_absolute(file, folder) for file in image["files"]),
+                tuple(str(folder.absolute() / file) for file in image["files"]),
                 tuple(image["bands"]),
                 Sensor.from_dict(image["sensor"]),
                 _absolute(image["valid"], folder),
             ),
-            BandStatistics(**{k: tuple(v) if isinstance(v, list) else v for k, v in image["statistics"].items()}),
+            BandStatistics.from_dict(image["statistics"]),
         )
-        for image in images
+        for image in plain["images"]
     )
-    values["grid"] = grid_from_dict(values["grid"])  # type: ignore[arg-type]
-    values["label_counts"] = tuple(values["label_counts"])  # type: ignore[arg-type]
-    for name in ("label", "reference"):
-        values[name] = _absolute(values[name], folder)  # type: ignore[arg-type]
-    return PreparedSite(**values)  # type: ignore[arg-type]
+    return PreparedSite(
+        plain["name"],
+        plain["date"],
+        grid_from_dict(plain["grid"]),
+        images,
+        label=_absolute(plain["label"], folder),
+        label_gsd=plain["label_gsd"],
+        label_counts=tuple(plain["label_counts"]),
+        trust=plain["trust"],
+        split=plain["split"],
+        reference=_absolute(plain["reference"], folder),
+    )
 
 
 def _relative(path: str | None, folder: Path) -> str | None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -16,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from mapmend.core.errors import DiskError, ModelError
+from mapmend.core.durable import replace_file, sync, typed_faults
+from mapmend.core.errors import ModelError
 from mapmend.core.provenance import value_hash
 from mapmend.nn.fitting import bare_network
 from mapmend.nn.network import Network
@@ -106,17 +105,11 @@ def save_model(folder: str | Path, network: Network, card: ModelCard) -> Path:
     weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()})
     content = _written(replace(card, spec=network.spec), hashlib.sha256(weights).hexdigest())
     _checked(content, folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / _NEXT, content)
-        _replace(folder / _WEIGHTS, weights)
+    replace_file(folder / _NEXT, content, error=ModelError)
+    replace_file(folder / _WEIGHTS, weights, error=ModelError)
+    with typed_faults(folder, error=ModelError):
         (folder / _NEXT).replace(folder / _CARD)
-        _sync(folder)
-    except OSError as fault:
-        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskError("the disk is full", where=folder, fix="make room and save again") from None
-        told = f"cannot be written ({fault.strerror})"
-        raise ModelError(told, where=folder, fix="check the folder's rights") from None
+        sync(folder)
     return folder
 
 
@@ -217,26 +210,3 @@ def _card(file: _CardFile, folder: Path) -> ModelCard:
         return ModelCard(**plain | {"spec": NetworkSpec.from_dict(file.spec, where=where)})
     except ModelError as fault:
         raise fault if fault.where else ModelError(fault.what, where=where, fix=_AGAIN) from None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")  # one name, so that what a kill left is overwritten
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -66,3 +66,12 @@ def count_windows(block: Block, grid: Grid, lattice: Lattice) -> int:
     w, (height, width) = block.window, grid.shape
     rows = lattice.touching(w.row, w.row_end, int(height))
     return len(rows) * len(lattice.touching(w.col, w.col_end, int(width)))
+
+
+def batch_size(grid: Grid, lattice: Lattice, most: int) -> int:
+    """Windows per call of a predictor: `most`, or all that the grid has, so that small scenes are not mostly padding.
+
+    It follows from the grid alone and not from the block: every call for a map has the same shape.
+    """
+    height, width = grid.shape
+    return min(most, lattice.count(int(height)) * lattice.count(int(width)))

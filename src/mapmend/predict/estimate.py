@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mapmend.predict.blocks import Block, count_windows
+from mapmend.predict.blocks import Block, batch_size, count_windows
 from mapmend.predict.predictor import Predictor
 from mapmend.predict.scene import Scene, SceneReader
 
@@ -52,12 +52,13 @@ def estimate_job(predictor: Predictor, scene: Scene, blocks: Sequence[Block]) ->
     """
     lattice = predictor.lattice
     reader = SceneReader(scene)
-    shape = (predictor.batch, sum(reader.counts), lattice.size, lattice.size)
+    size = batch_size(scene.grid, lattice, predictor.batch)
+    shape = (size, sum(reader.counts), lattice.size, lattice.size)
     pixels = np.zeros(shape, reader.dtype)
     valid = np.ones(shape if len(reader.counts) > 1 else (shape[0], 1, *shape[2:]), bool)
     seconds = min(_timed(predictor, pixels, valid) for _ in range(2))
     windows = [count_windows(block, scene.grid, lattice) for block in blocks]
-    calls = sum(math.ceil(number / predictor.batch) for number in windows)
+    calls = sum(math.ceil(number / size) for number in windows)
     widest = max(block.window.width for block in blocks) + 2 * lattice.size
     sums = 4 * len(predictor.legend) * lattice.size * widest
     strips = 2 * (pixels.itemsize * shape[1] + 2 * len(reader.counts)) * lattice.size * widest

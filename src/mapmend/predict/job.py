@@ -10,16 +10,16 @@ from pathlib import Path
 from mapmend.core.classes import NODATA
 from mapmend.core.errors import MapmendError, RasterError
 from mapmend.core.grid import grid_to_dict
+from mapmend.core.preemption import Preempted, Watch, watch_signals
 from mapmend.core.provenance import file_hash, file_stamp, provenance
 from mapmend.predict.allocator import keep_large_blocks
-from mapmend.predict.blocks import Block, block_side, plan_blocks
+from mapmend.predict.blocks import Block, batch_size, block_side, plan_blocks
 from mapmend.predict.estimate import Estimate, disk_bytes, estimate_job
 from mapmend.predict.ledger import Ledger, write_json
 from mapmend.predict.predictor import Predictor, load_predictor
 from mapmend.predict.progress import MappingProgress
 from mapmend.predict.run_block import LAYERS, BlockResult, run_block
 from mapmend.predict.scene import Scene, SceneReader, check_sensors
-from mapmend.predict.stopping import Preempted, Watch, watch_signals
 from mapmend.raster.writing import check_disk, write_cog, write_qml
 
 __all__ = ["Estimate", "MapResult", "Preempted", "Scene", "estimate_scene", "predict_scene"]
@@ -126,7 +126,7 @@ def _identity(job: _Job) -> dict[str, object]:
         **predictor.identity,
         "window": predictor.lattice.size,
         "overlap": predictor.lattice.overlap,
-        "batch": predictor.batch,
+        "batch": batch_size(scene.grid, predictor.lattice, predictor.batch),
         "legend": predictor.legend.to_dict(),
         "scene": scene.name,
         "date": scene.date,
@@ -147,7 +147,7 @@ def _run_blocks(job: _Job, ledger: Ledger, progress: bool) -> list[BlockResult]:
             if result is not None:
                 bar.skip(area)
             elif watch.asked:
-                raise Preempted(len(results), len(job.blocks))
+                raise Preempted(len(results), len(job.blocks), "blocks")
             else:
                 result = _run_one(job, block, ledger, watch, bar, len(results))
             results.append(result)
@@ -158,7 +158,7 @@ def _run_one(job: _Job, block: Block, ledger: Ledger, watch: Watch, bar: Mapping
     def on_rows(rows: int) -> None:
         bar.advance(rows * block.window.width)
         if watch.urgent:
-            raise Preempted(done, len(job.blocks))
+            raise Preempted(done, len(job.blocks), "blocks")
 
     result = run_block(job.predictor, job.scene, block, ledger.blocks, on_rows=on_rows)
     ledger.record(block, result)

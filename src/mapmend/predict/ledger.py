@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mapmend.core.errors import JobError
+from mapmend.core.errors import JobError, MapmendError
 from mapmend.core.provenance import file_hash
 from mapmend.predict.blocks import Block
 from mapmend.predict.run_block import BlockResult, layer_files
@@ -58,7 +58,11 @@ class Ledger:
             raise JobError("holds a map without its job.json", where=self.folder, fix="choose another output folder")
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(file, given)
+            try:
+                write_json(file, given)
+            except MapmendError:
+                self.discard()
+                raise
 
     @property
     def started(self) -> bool:

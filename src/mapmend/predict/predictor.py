@@ -28,7 +28,7 @@ class Predictor(Protocol):
         legend: the K classes.
         sensors: cards of the images it takes, one per modality, in order; empty to take any.
         lattice: side and overlap of the windows.
-        batch: windows per call; every call has this many.
+        batch: windows per call at most; every call for a map has the same number.
         identity: what its numbers depend on, as plain values: weights, backend, precision, threads.
     """
 

@@ -20,7 +20,7 @@ from mapmend.core.classes import NODATA
 from mapmend.core.grid import Grid, Window, make_grid
 from mapmend.predict.ahead import ahead
 from mapmend.predict.blend import Bytes, RowBlend
-from mapmend.predict.blocks import TILE, Block
+from mapmend.predict.blocks import TILE, Block, batch_size
 from mapmend.predict.predictor import Predictor
 from mapmend.predict.scene import Scene, SceneReader
 from mapmend.predict.strips import RowOfWindows, read_batches
@@ -76,7 +76,8 @@ def run_block(
     blend = RowBlend(window, scene.grid, lattice, len(predictor.legend))
     waiting: deque[RowOfWindows] = deque()
     windows = pixels = 0
-    batches = read_batches(SceneReader(scene), window, scene.grid, lattice, predictor.batch)
+    size = batch_size(scene.grid, lattice, predictor.batch)
+    batches = read_batches(SceneReader(scene), window, scene.grid, lattice, size)
     with (
         torch.inference_mode(),
         _writer(folder, scene.grid, block) as write,

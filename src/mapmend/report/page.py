@@ -14,12 +14,12 @@ from markupsafe import Markup
 from PIL import Image
 
 from mapmend import __version__
+from mapmend.core.durable import replace_file
 from mapmend.core.legend import Legend
 from mapmend.report import wording
 from mapmend.report.curves import draw_curves
 from mapmend.report.data import ReportData, SitePanel
 from mapmend.report.figures import Layer, Rgb, confidence_colours, site_layers
-from mapmend.report.saving import save
 from mapmend.report.tables import VERDICT_SIGNS, accuracy_tables, area_rows, matrix_rows
 
 MOST_SITES = 6
@@ -52,7 +52,7 @@ def write_report(data: ReportData, path: str | Path) -> Path:
         DiskError: no space left.
         JobError: the place cannot be written.
     """
-    save(render(data).encode(), path)
+    replace_file(Path(path), render(data).encode())
     return Path(path)
 
 

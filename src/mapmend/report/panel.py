@@ -11,10 +11,10 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mapmend.core.durable import replace_file
 from mapmend.core.legend import Legend, LegendClass
 from mapmend.report.data import SitePanel
 from mapmend.report.figures import Layer, confidence_colours, site_layers
-from mapmend.report.saving import save
 from mapmend.report.wording import readable_on, spoken
 
 KINDS = ("image", "label", "map", "confidence", "reference")
@@ -60,7 +60,7 @@ def draw_panel(
     _draw_legend(figure, entries, total_width, total_height)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
-    save(buffer.getvalue(), path)
+    replace_file(Path(path), buffer.getvalue())
     return Path(path)
 
 

@@ -21,9 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from mapmend.core.durable import sync, typed_faults, write_synced
 from mapmend.core.errors import JobError
 from mapmend.core.provenance import file_hash
-from mapmend.train.durable import sync, typed_faults, write_synced
 
 SCHEMA = 1
 _KEPT = 2
@@ -55,7 +55,7 @@ def save_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], scal
     """
     final = folder / f"{step:09d}"
     temporary = folder / f".new-{os.getpid()}"
-    with typed_faults(folder):
+    with typed_faults(folder, also=(SafetensorError,)):
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         temporary.mkdir()

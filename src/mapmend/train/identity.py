@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mapmend.core.durable import replace_json
 from mapmend.core.errors import JobError
 from mapmend.core.provenance import value_hash
 from mapmend.methods.method import Method
 from mapmend.train.config import FREE, LoopConfig
-from mapmend.train.durable import write_json
 
 FILE = "training.json"
 
@@ -60,7 +60,7 @@ def claim(out: Path, content: Mapping[str, Any], *, write: bool) -> str:
                 fix="use a new output folder",
             )
     elif write:
-        write_json(path, {"made_of": content})
+        replace_json(path, {"made_of": content})
     return value_hash(content)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -11,7 +12,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from mapmend.core.errors import MapmendError, TrainError
 from mapmend.methods.method import Batch
 from mapmend.train.config import LoopConfig
-from mapmend.train.preemption import outlive_signals
+
+_GRACE = 30  # seconds that a reader goes on after SIGTERM
 
 Key = tuple[int, int, int]
 Collate = Callable[[list[Any]], Batch]
@@ -125,3 +127,12 @@ def _faultless(loader: DataLoader[Any]) -> Batches:
         # left to the garbage collector, workers would live on for as long as a traceback refers to them
         if loader.num_workers:
             batches._shutdown_workers()  # type: ignore[attr-defined]
+
+
+def outlive_signals(worker: int) -> None:
+    """In a reading process: a signal to the whole group must not kill the readers of the last step.
+
+    SIGTERM is a request to be gone in half a minute, for it is also what a reader that does not answer is ended with.
+    """
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_GRACE) and None)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mapmend.core.durable import typed_faults
 from mapmend.core.errors import TrainError
-from mapmend.train.durable import typed_faults
 
 
 class Log:

@@ -18,15 +18,15 @@ from torch import nn
 from torch.utils.data import Dataset, default_collate
 
 from mapmend.core.errors import TrainError
+from mapmend.core.preemption import Preempted, watch_signals
 from mapmend.methods.method import Method
 from mapmend.train.config import LoopConfig
-from mapmend.train.durable import held
 from mapmend.train.ema import Average
+from mapmend.train.holding import held
 from mapmend.train.identity import claim, made_of
 from mapmend.train.loading import Collate, ValidationBatches, training_batches
 from mapmend.train.log import Log
 from mapmend.train.optimiser import make_optimiser
-from mapmend.train.preemption import Preempted, watch_signals
 from mapmend.train.processes import Processes, launch
 from mapmend.train.progress import TrainingProgress
 from mapmend.train.session import Augment, Session
@@ -146,7 +146,7 @@ def _loop(session: Session, on_step: OnStep | None) -> None:
             ending = ending or session.patience()
         if asked_to_stop:
             session.save(stopped="")
-            raise Preempted(counters.step)
+            raise Preempted(counters.step, session.config.steps, "steps")
         if ending or session.checkpoint_due():
             session.save(stopped=ending)
         if ending:

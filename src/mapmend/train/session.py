@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from mapmend.core.durable import replace_json
 from mapmend.core.errors import TrainError
+from mapmend.core.preemption import Watch
 from mapmend.methods.method import Batch, StepState
 from mapmend.train.batches import settle
 from mapmend.train.checkpoint import save_checkpoint
 from mapmend.train.config import LoopConfig
-from mapmend.train.durable import write_json
 from mapmend.train.loading import ValidationBatches, keys_of
 from mapmend.train.log import Log
-from mapmend.train.preemption import Watch
 from mapmend.train.processes import Processes
 from mapmend.train.progress import TrainingProgress
 from mapmend.train.randomness import seed_everything
@@ -222,7 +222,7 @@ class Session:
             steps = range(counters.step - counters.bad, counters.step)
             ranks = range(self.processes.world)
             keys = [keys_of(step, rank, self.config.batch) for step in steps for rank in ranks]
-            write_json(path, {"step": counters.step, "lr": counters.rate, "losses": losses, "keys": keys})
+            replace_json(path, {"step": counters.step, "lr": counters.rate, "losses": losses, "keys": keys})
         raise TrainError(
             f"loss or gradient was not finite in {counters.bad} steps in a row; the batches' keys are in {path}",
             where=f"step {counters.step}",

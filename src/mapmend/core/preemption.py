@@ -1,4 +1,4 @@
-"""A machine that is wanted back says so by a signal: what is done stays done."""
+"""A machine that is wanted back says so by a signal: the work at hand is finished and what is done stays done."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
-_GRACE = 20  # seconds for the block at hand; schedulers kill after 30
+_GRACE = 20  # seconds for the work at hand; schedulers kill after 30
 
 
-class Preempted(SystemExit):
-    """Mapping stopped at a signal; the same command goes on from there. Exit code 75: temporary failure, try again."""
+class Preempted(Exception):
+    """Work stopped at a signal; the same command goes on from there.
 
-    def __init__(self, done: int, blocks: int) -> None:
-        super().__init__(75)
-        self.done, self.blocks = done, blocks
+    Args:
+        done: how much is done,
+        total: of how much,
+        unit: of what.
 
-    def __str__(self) -> str:
-        return f"stopped by a signal after {self.done} of {self.blocks} blocks; the same command goes on from there"
+    Attributes:
+        code: the exit code: 75, the system's "temporary failure, try again".
+    """
+
+    code = 75
+
+    def __init__(self, done: int, total: int, unit: str) -> None:
+        super().__init__(f"stopped by a signal after {done} of {total} {unit}; the same command goes on from there")
+        self.done = done
 
 
 class Watch:
@@ -37,12 +45,12 @@ class Watch:
 
     @property
     def asked(self) -> bool:
-        """Whether to stop when the block at hand is finished."""
+        """Whether to stop when the work at hand is finished."""
         return self._since is not None
 
     @property
     def urgent(self) -> bool:
-        """Whether to stop without finishing the block at hand."""
+        """Whether to stop without finishing it."""
         return self._since is not None and time.monotonic() - self._since > _GRACE
 
 
