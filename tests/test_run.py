@@ -214,3 +214,11 @@ def test_mixed_split_names_select_what_is_mapped(tmp_path, cli):
     assert code == 0
     result = json.loads(out)
     assert list(result["maps"]) == ["there"] and result["accuracy"]["label"] is None
+
+
+def test_the_projects_seed_draws_the_training(tmp_path):
+    from mapmend.project import load_project
+
+    for seed, asked, expected in ((0, {}, 0), (7, {}, 7), (7, {"seed": 3}, 3)):
+        project = small_project(tmp_path, seed=seed, steps=[{"train": {**TINY, **asked}}])
+        assert load_project(project).train_settings()[3].seed == expected

@@ -131,7 +131,7 @@ class Project:
 
     def train_settings(self) -> tuple[type[Method], NetworkSettings, DataSettings, LoopConfig, Any]:
         """The method's class, and the settings of network, data, loop and method."""
-        return _train_settings(self.steps.get("train", {}), self.path)
+        return _train_settings({"seed": self.seed, **self.steps.get("train", {})}, self.path)
 
     def predict_settings(self) -> PredictSettings:
         """How the model is applied."""

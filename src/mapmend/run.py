@@ -149,7 +149,7 @@ def report_step(project: Project, out: Path) -> RunResult:
         settings.title or project.name,
         prepared.legend,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        sites=tuple(site_panel(site, prepared.legend, folder, site.split) for site, folder in pairs[: settings.sites]),
+        sites=tuple(site_panel(site, prepared.legend, folder) for site, folder in pairs[: settings.sites]),
         curves=tuple(_curves(out / TRAINING / "log.jsonl")),
         best_step=best if isinstance(best, int) else None,
         areas=_areas(pairs, prepared.legend),
@@ -174,7 +174,7 @@ def score(pairs: Pairs, legend: Legend) -> Accuracy | None:
     return Accuracy(
         sum((of_map for _, of_map in scored), nothing),
         sum(labels, nothing) if len(labels) == len(scored) else None,
-        f"{len(scored)} of {len(pairs)} mapped sites have a reference",
+        f"{len(scored)} of {len(pairs)} mapped sites have a reference.",
     )
 
 

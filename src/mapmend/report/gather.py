@@ -20,7 +20,7 @@ _SIDE = 700  # pixels of a drawn map's long side
 _STRIP_PIXELS = 2**24  # read at once
 
 
-def site_panel(site: PreparedSite, legend: Legend, map_folder: Path | None, note: str = "") -> SitePanel:
+def site_panel(site: PreparedSite, legend: Legend, map_folder: Path | None) -> SitePanel:
     """All layers of a site, thinned to at most 700 pixels on the long side; the image is the first modality's."""
     every = -(-max(int(n) for n in site.grid.shape) // _SIDE)
     source = site.images[0].source
@@ -46,7 +46,7 @@ def site_panel(site: PreparedSite, legend: Legend, map_folder: Path | None, note
         date=site.date,
         pixel_size=width if site.grid.crs is not None else None,
         pixel_height=height if site.grid.crs is not None else None,
-        note=note,
+        note=f"split: {site.split}" if site.split else "",
     )
 
 
