@@ -11,9 +11,9 @@ from pydantic import Field
 
 from mapmend.core.errors import ProjectError
 from mapmend.core.legend import Legend, load_legend
-from mapmend.core.plain import read_yaml
+from mapmend.core.plain import read_yaml, suggestion
 from mapmend.core.sensor import Sensor, load_sensor
-from mapmend.core.settings import from_mapping, settings, split_mapping, suggest
+from mapmend.core.settings import from_mapping, settings, split_mapping
 from mapmend.methods import METHODS
 from mapmend.methods.method import Method
 from mapmend.train.config import LoopConfig
@@ -187,7 +187,7 @@ def _steps(entries: Sequence[str | Mapping[str, Any]], path: Path) -> Mapping[st
             raise ProjectError("is not one verb with its settings", where=where, fix="write `- train: {steps: 600}`")
         [(verb, settings)] = named.items()
         if verb not in VERBS:
-            raise ProjectError(f"unknown step '{verb}'", where=where, fix=suggest(verb, VERBS))
+            raise ProjectError(f"unknown step '{verb}'", where=where, fix=suggestion(verb, VERBS))
         if verb in steps:
             raise ProjectError(f"step '{verb}' is given twice", where=where, fix="keep one")
         steps[verb] = settings or {}
@@ -211,7 +211,7 @@ def _train_settings(
     rest = dict(settings)
     name = rest.pop("method", "supervised")
     if name not in METHODS:
-        raise ProjectError(f"unknown method '{name}'", where=where, fix=suggest(name, METHODS))
+        raise ProjectError(f"unknown method '{name}'", where=where, fix=suggestion(str(name), METHODS))
     method = METHODS[name]
     network, data, loop, own = split_mapping(
         [NetworkSettings, DataSettings, LoopConfig, method.config_class], rest, where

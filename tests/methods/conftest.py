@@ -1,17 +1,6 @@
 import sys
 from pathlib import Path
 
-import pytest
-import torch
-
 sys.path.insert(
     0, str(Path(__file__).parents[1] / "train")
 )  # for tiny_training, which scripts started by tests import as well
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -35,14 +35,6 @@ NOT_DILATED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def fits(encoder, decoder):
     if "vit_" in encoder:
         return decoder == "dpt"

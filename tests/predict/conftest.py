@@ -2,19 +2,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from mapmend.core.classes import Legend, LegendClass
 
 sys.path.insert(0, str(Path(__file__).parent))  # for tiny_scenes and tiny_predictors, which child processes import too
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

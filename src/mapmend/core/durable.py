@@ -12,7 +12,8 @@ from typing import Any
 
 from mapmend.core.errors import DiskError, JobError, MapmendError
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_TEXT = "cannot be written: the disk is full"
 
 
 def replace_file(path: Path, content: bytes | str, *, error: type[MapmendError] = JobError) -> None:
@@ -81,6 +82,6 @@ def typed_faults(
             raise
         number = fault.errno if isinstance(fault, OSError) else None
         if number in DISK_FULL or any(f"os error {code}" in str(fault) for code in DISK_FULL):
-            raise DiskError("the disk is full", where=place, fix="make room; the same command goes on") from None
+            raise DiskError(_FULL_TEXT, where=place, fix="free some space and run it again") from None
         said = fault.strerror if isinstance(fault, OSError) else str(fault)
         raise error(f"cannot be written ({said})", where=place, fix="check the path and its rights") from None

@@ -1,7 +1,6 @@
 """Typed settings from plain mappings: what a user wrote in YAML becomes a frozen value, or one clear error."""
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast, dataclass_transform, get_args, get_type_hints
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from mapmend.core.errors import ProjectError
+from mapmend.core.plain import suggestion
 
 T = TypeVar("T")
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
@@ -56,13 +56,6 @@ def split_mapping(classes: Sequence[type[Any]], mapping: object, where: str | Pa
     return [_build(cls, {key: mapping[key] for key in _keys(cls) if key in mapping}, where) for cls in classes]
 
 
-def suggest(name: object, names: Iterable[str]) -> str:
-    """Advice for a name that is not among the names: the nearest one, or all of them."""
-    names = list(names)
-    near = difflib.get_close_matches(str(name), names, n=1)
-    return f"did you mean '{near[0]}'?" if near else _listed(names)
-
-
 def _build(cls: type[T], mapping: Mapping[str, object], where: str | Path) -> T:
     try:
         return TypeAdapter(cls).validate_python(mapping)
@@ -75,7 +68,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _unknown(key: object, names: Iterable[str], where: str | Path) -> ProjectError:
-    return ProjectError(f"unknown key '{key}'", where=where, fix=suggest(key, names))
+    return ProjectError(f"unknown key '{key}'", where=where, fix=suggestion(str(key), names))
 
 
 def _explain(cls: type[Any], error: ValidationError, where: str | Path) -> ProjectError:

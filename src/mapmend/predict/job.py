@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mapmend.core.classes import NODATA
+from mapmend.core.durable import replace_json
 from mapmend.core.errors import MapmendError, RasterError
 from mapmend.core.grid import grid_to_dict
 from mapmend.core.preemption import Preempted, Watch, watch_signals
@@ -15,7 +16,7 @@ from mapmend.core.provenance import file_hash, file_stamp, provenance
 from mapmend.predict.allocator import keep_large_blocks
 from mapmend.predict.blocks import Block, batch_size, block_side, plan_blocks
 from mapmend.predict.estimate import Estimate, disk_bytes, estimate_job
-from mapmend.predict.ledger import Ledger, write_json
+from mapmend.predict.ledger import Ledger
 from mapmend.predict.predictor import Predictor, load_predictor
 from mapmend.predict.progress import MappingProgress
 from mapmend.predict.run_block import LAYERS, BlockResult, run_block
@@ -182,7 +183,7 @@ def _put_together(job: _Job, ledger: Ledger, results: list[BlockResult], identit
         "seconds": round(seconds, 1),
         "files": {path.name: file_hash(path) for path in paths},
     }
-    write_json(out / _RECORD, record)
+    replace_json(out / _RECORD, record)
     return MapResult(out, paths[0], paths[1], seconds, pixels)
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mapmend.core.durable import replace_json
 from mapmend.core.errors import JobError, MapmendError
 from mapmend.core.provenance import file_hash
 from mapmend.predict.blocks import Block
 from mapmend.predict.run_block import BlockResult, layer_files
-from mapmend.raster.atomic import replace_text
 
 _JOB = "job.json"
 
@@ -59,7 +59,7 @@ class Ledger:
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
-                write_json(file, given)
+                replace_json(file, given)
             except MapmendError:
                 self.discard()
                 raise
@@ -97,20 +97,10 @@ class Ledger:
         """Write down that a block is done; its files are already there."""
         hashes = {path.name: file_hash(path) for path in result.files}
         numbers = {"windows": result.windows, "pixels": result.pixels, "seconds": round(result.seconds, 3)}
-        write_json(self._entry(block), {"files": hashes, **numbers})
+        replace_json(self._entry(block), {"files": hashes, **numbers})
 
     def _entry(self, block: Block) -> Path:
         return self.blocks / f"{block.id}.json"
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write plain values as JSON, so that either the old file or the whole new one is there.
-
-    Raises:
-        DiskError: the disk is full.
-        RasterError: the folder cannot be written.
-    """
-    replace_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def _read(path: Path) -> dict[str, Any]:

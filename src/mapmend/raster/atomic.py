@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import tempfile
@@ -10,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mapmend.core.durable import DISK_FULL, sync
 from mapmend.core.errors import DiskError, RasterError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # libtiff names the operation and not the cause; on a file that could be opened, that is a disk that takes no more
-_FULL_TEXTS = (*map(os.strerror, _FULL), "TIFFAppendToStrip", "TIFFRewriteDirectory", "TIFFWriteDirectory")
+_FULL_TEXTS = (*map(os.strerror, DISK_FULL), "TIFFAppendToStrip", "TIFFRewriteDirectory", "TIFFWriteDirectory")
 _SPARE_BYTES = 2**20  # where GDAL says no more than that a write failed, this much is tried to be written
 
 
@@ -35,9 +34,9 @@ def staged(path: Path) -> Iterator[Path]:
             folder.mkdir()
         yield folder / path.name
         with disk_faults(path):
-            _sync(folder / path.name)
+            sync(folder / path.name)
             (folder / path.name).replace(path)
-            _sync(path.parent)
+            sync(path.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -53,7 +52,7 @@ def disk_faults(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise write_fault(path, error.strerror or str(error), full=error.errno in _FULL) from None
+        raise write_fault(path, error.strerror or str(error), full=error.errno in DISK_FULL) from None
 
 
 def write_fault(path: Path, reason: str, *, full: bool = False) -> DiskError | RasterError:
@@ -85,17 +84,6 @@ def check_disk(path: str | Path, needed_bytes: int) -> None:
         )
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a small text file atomically.
-
-    Raises:
-        DiskError: the disk is full.
-        RasterError: the folder cannot be written.
-    """
-    with staged(path) as part, disk_faults(path):
-        part.write_text(text, encoding="utf-8")
-
-
 def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
@@ -108,13 +96,5 @@ def _is_full(folder: Path) -> bool:
                 return True
             os.fsync(probe.fileno())
     except OSError as error:
-        return error.errno in _FULL
+        return error.errno in DISK_FULL
     return False
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

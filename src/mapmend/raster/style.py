@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
+from mapmend.core.durable import replace_file
+from mapmend.core.errors import RasterError
 from mapmend.core.legend import Legend
-from mapmend.raster.atomic import replace_text
 
 
 def write_category_names(path: str | Path, legend: Legend) -> None:
@@ -47,4 +48,4 @@ def write_qml(path: str | Path, legend: Legend) -> None:
 
 def _write(path: Path, root: Xml.Element) -> None:
     Xml.indent(root)
-    replace_text(path, Xml.tostring(root, encoding="unicode") + "\n")
+    replace_file(path, Xml.tostring(root, encoding="unicode") + "\n", error=RasterError)
