@@ -35,7 +35,7 @@ def leftovers(out):
         return []
     bad = ("report.html", "class.tif", "prepared.json", "model.json")
     return [
-        p for p in out.rglob("*") if p.name in bad or p.name.endswith((".part", ".tmp")) or p.name.startswith(".new")
+        p for p in out.rglob("*") if p.name in bad or p.name.endswith((".part", ".tmp", ".new")) or p.name.startswith(".new")
     ]
 
 

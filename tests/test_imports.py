@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "steps": {"core", "raster", "data", "nn", "methods", "train", "predict", "accuracy", "report", "project"},
     "run": {"core", "data", "nn", "train", "accuracy", "report", "project", "steps"},
     "demo": {"core", "data", "accuracy", "project", "run"},
-    "cli": {"core", "predict", "train", "project", "steps", "run", "demo"},
+    "cli": {"core", "raster", "predict", "train", "project", "steps", "run", "demo"},
     "__main__": {"cli"},
 }
 NO_TORCH = {"core", "raster", "accuracy", "report"}

@@ -17,6 +17,7 @@ from mapmend import __version__
 from mapmend.core.durable import replace_file
 from mapmend.core.errors import MapmendError, ProjectError
 from mapmend.core.preemption import Preempted
+from mapmend.raster.opening import NotGeoreferenced
 
 app = typer.Typer(
     name="mapmend",
@@ -210,9 +211,22 @@ def _emit_estimate(estimate: Any, json_file: str | None) -> None:
     _emit(plain, json_file)
 
 
+_shown: set[type[Warning]] = set()
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_place: object, **_options: object) -> None:
+    """One line; where every file of a folder has the same fault, the first one speaks for all."""
+    if category is NotGeoreferenced:
+        if category in _shown:
+            return
+        message = f"{message} (other files without one are not named)"
+    _shown.add(category)
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def main() -> None:
     """Run the command line; a `MapmendError` becomes one line and exit code 2, a signal exit code 75."""
-    warnings.showwarning = lambda message, *_args, **_kwargs: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = _show_warning
     try:
         app()
     except MapmendError as error:

@@ -26,6 +26,7 @@ from mapmend.project import Project
 from mapmend.report.data import Accuracy, ClassAreas, CurvePoint, ReportData, StepTime
 from mapmend.report.gather import site_panel
 from mapmend.report.page import write_report
+from mapmend.report.panel import draw_panel
 from mapmend.report.score import score_site
 from mapmend.steps import (
     MODEL,
@@ -131,7 +132,7 @@ def claimed(project: Project, out: Path, verb: str) -> Iterator[None]:
 
 
 def report_step(project: Project, out: Path) -> RunResult:
-    """Score the maps where a reference exists, and write `report.html` and `accuracy.json` below `out`.
+    """Score the maps where a reference exists, and write `report.html`, `panel.png` and `accuracy.json`.
 
     Raises:
         JobError: there is no map yet.
@@ -159,6 +160,7 @@ def report_step(project: Project, out: Path) -> RunResult:
         provenance=dict(card.provenance) if card else {},
     )
     report = write_report(data, out / "report.html")
+    draw_panel(data.sites[0], prepared.legend, out / "panel.png")
     if accuracy is not None:
         replace_json(out / "accuracy.json", scores_of(accuracy))
     return RunResult(out, out / MODEL if card else None, {key: folder for key, _, folder in mapped}, report, accuracy)

@@ -186,3 +186,22 @@ def test_a_label_that_says_nothing_is_refused(tmp_path):
 def test_a_reference_needs_its_image(tmp_path):
     with pytest.raises(ManifestError, match="'t' has a reference but no image"):
         prepare(_rows(tmp_path), SENSORS, LEGEND, tmp_path / "out", references=[Row("t", label="x.tif")])
+
+
+def test_a_refused_image_leaves_no_file_behind(tmp_path):
+    empty = write(tmp_path / "empty.tif", np.zeros((3, 64, 64), np.uint8), grid(64, 64), nodata=0)
+    with pytest.raises(RasterError, match="no valid pixel"):
+        prepare(_rows(tmp_path, image=(empty,)), SENSORS, LEGEND, tmp_path / "out")
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
+def test_a_radar_image_in_linear_units_is_refused_and_a_few_glints_are_not(tmp_path):
+    radar = {"radar": load_sensor({"card": "sentinel1", "bands": ["vv"]})}
+    rng = np.random.default_rng(0)
+    decibels = rng.normal(-12, 3, (1, 64, 64)).astype(np.float32)
+    decibels[0, 0, :2] = 500  # glints
+    good = write(tmp_path / "db.tif", decibels, grid(64, 64))
+    assert prepare([Row("s", sensor="radar", image=(good,))], radar, LEGEND, tmp_path / "out").sites
+    linear = write(tmp_path / "linear.tif", 1000 * 10 ** (decibels.clip(-30, 0) / 10), grid(64, 64))
+    with pytest.raises(SensorError, match=r"linear\.tif"):
+        prepare([Row("t", sensor="radar", image=(linear,))], radar, LEGEND, tmp_path / "out")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mapmend.core.durable import replace_json
-from mapmend.core.errors import LabelError, ManifestError, RasterError
+from mapmend.core.errors import LabelError, ManifestError, MapmendError, RasterError
 from mapmend.core.grid import Grid, PixelArea, finest, grid_to_dict, ground_pixel_size, same_grid, windows
 from mapmend.core.legend import NODATA, Legend, load_crosswalk
 from mapmend.core.manifest import Row
@@ -26,7 +26,7 @@ from mapmend.raster.reading import ImageSource, LabelReader, Reader
 from mapmend.raster.vector import is_vector
 from mapmend.raster.writing import TiledWriter
 
-_STRIP = 2048  # side of the windows that are read and written at once
+_STRIP = 1024  # side of the windows that are read and written at once
 _STRAY = 0.01  # share of pixels that may lie outside the sensor's range: glints, saturated roofs
 _FORMAT = 1  # raised when prepared files of an older version must be made again
 
@@ -148,11 +148,13 @@ def _prepare_image(modality: str, source: ImageSource, grid: Grid, path: Path) -
     valid_path = path.with_name(f"{path.stem}_valid.tif")
     if described is None or not (in_place or path.is_file()):
         reader = Reader(source, grid)
-        sums = _survey(reader) if in_place else _copy(reader, grid, path, valid_path, source.bands)
-        statistics = _finish(sums, source)
-        if sums.outside > _STRAY * sums.count:
-            low, high = min(statistics.low), max(statistics.high)
-            check_fit(source.sensor, where=source.files[0], low=low, high=high)
+        try:
+            sums = _survey(reader) if in_place else _copy(reader, grid, path, valid_path, source.bands)
+            statistics = _finish(sums, source)
+        except MapmendError:
+            path.unlink(missing_ok=True)
+            valid_path.unlink(missing_ok=True)
+            raise
         if statistics.valid_share == 1.0:
             valid_path.unlink(missing_ok=True)
         _write_description(path, identity, asdict(statistics))
@@ -169,7 +171,7 @@ def _copy(reader: Reader, grid: Grid, path: Path, valid_path: Path, bands: tuple
     sums = []
     with (
         TiledWriter(path, grid, reader.count, reader.dtype, band_names=bands) as pixels_out,
-        TiledWriter(valid_path, grid, 1, "uint8") as valid_out,
+        TiledWriter(valid_path, grid, 1, "uint8", band_names=["valid"]) as valid_out,
     ):
         for window in windows(grid, _STRIP):
             pixels, valid = reader.read(window)
@@ -212,6 +214,8 @@ def _add(parts: Sequence[_Statistics]) -> _Statistics:
 def _finish(sums: _Statistics, source: ImageSource) -> BandStatistics:
     if sums.count == 0:
         raise RasterError("has no valid pixel", where=source.files[0], fix="check nodata, mask and quality band")
+    if sums.outside > _STRAY * sums.count:
+        check_fit(source.sensor, where=source.files[0], low=float(sums.low.min()), high=float(sums.high.max()))
     mean = sums.total / sums.count
     std = np.sqrt(np.maximum(sums.squares / sums.count - mean**2, 0))
     return BandStatistics(
