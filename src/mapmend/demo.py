@@ -8,12 +8,14 @@ from rich.console import Console
 from rich.table import Table
 
 from mapmend.accuracy.metrics import MapMetrics, map_metrics
+from mapmend.core.durable import replace_file
+from mapmend.core.errors import JobError
 from mapmend.data.landscape import write_landscape
 from mapmend.project import load_project
 from mapmend.run import RunResult, run
 
 _PROJECT = """\
-# An embedded landscape: a new image, and a map that is coarse, old and partly wrong.
+# An embedded landscape of {size} × {size} m: two images, and a map that is coarse, old and partly wrong.
 name: demo
 legend: landscape
 sensors: {{optical: naip, radar: sentinel1}}
@@ -36,13 +38,19 @@ def demo(out: Path, *, size: int = 1024, steps: int = 300, seed: int = 0, device
         steps: of training.
         seed: of landscape and training.
         device: to train and predict on.
+
+    Raises:
+        JobError: `out` holds another demo.
     """
     console = Console()
     project_file = out / "project.yaml"
+    project = _PROJECT.format(size=size, seed=seed, steps=steps, every=max(1, steps // 6))
+    if project_file.exists() and project_file.read_text(encoding="utf-8") != project:
+        raise JobError("holds a demo of other size, steps or seed", where=out, fix="choose another --out, or delete it")
     if not project_file.exists():
         with console.status(f"generating {size} × {size} pixels of landscape"):
             write_landscape(out / "landscape", size, seed)
-        project_file.write_text(_PROJECT.format(seed=seed, steps=steps, every=max(1, steps // 6)))
+        replace_file(project_file, project)
     result = run(load_project(project_file), out, device=device)
     assert result.accuracy is not None and result.accuracy.label is not None
     console.print(accuracy_table(map_metrics(result.accuracy.label), map_metrics(result.accuracy.map)))
