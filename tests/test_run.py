@@ -222,3 +222,21 @@ def test_the_projects_seed_draws_the_training(tmp_path):
     for seed, asked, expected in ((0, {}, 0), (7, {}, 7), (7, {"seed": 3}, 3)):
         project = small_project(tmp_path, seed=seed, steps=[{"train": {**TINY, **asked}}])
         assert load_project(project).train_settings()[3].seed == expected
+
+
+def test_only_the_steps_that_are_named_are_done(tmp_path, cli):
+    project = small_project(tmp_path, steps=[{"train": {**TINY, **LOOP}}])
+    code, out, _ = cli("run", project, "--out", tmp_path / "out", "--json", "-")
+    assert code == 0
+    assert json.loads(out)["report"] is None
+    assert (tmp_path / "out/model/model.json").is_file() and not (tmp_path / "out/map").exists()
+
+
+def test_two_runs_at_once_in_one_folder_are_refused(tmp_path, cli):
+    from filelock import FileLock
+
+    project = small_project(tmp_path)
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out/.lock"):
+        code, _, err = cli("run", project, "--out", tmp_path / "out")
+    assert code == 2 and "another run is working" in err

@@ -76,8 +76,9 @@ def run(
     from mapmend.run import run as go
 
     opened = load_project(project, data)
-    result = go(opened, _folder(out, opened.name), device=device)
-    typer.echo(f"report: {result.report}", err=True)
+    folder = _folder(out, opened.name)
+    result = go(opened, folder, device=device)
+    typer.echo(f"report: {result.report}" if result.report else f"results: {folder}", err=True)
     _emit(result.to_dict(), json_file)
 
 

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,13 +48,21 @@ _STATE = "run.json"
 
 
 @dataclass(frozen=True)
+class _State:
+    """`run.json`: whose results a folder holds, and how long each step took."""
+
+    project: str
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
 class RunResult:
     """Where a run left its results, and how good label and map are where a reference exists."""
 
     out: Path
     model: Path | None
     maps: Mapping[str, Path]
-    report: Path
+    report: Path | None
     accuracy: Accuracy | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,7 +70,7 @@ class RunResult:
         return {
             "model": str(self.model) if self.model else None,
             "maps": {name: str(path) for name, path in self.maps.items()},
-            "report": str(self.report),
+            "report": str(self.report) if self.report else None,
             "accuracy": None if self.accuracy is None else scores_of(self.accuracy),
         }
 
@@ -90,7 +98,9 @@ def run(project: Project, out: Path, *, device: str = "auto") -> RunResult:
         console.print(f"[bold]{verb}[/bold]")
         with claimed(project, out, verb):
             verbs[verb]()
-    return report_step(project, out)
+    if "report" in project.steps:
+        return report_step(project, out)
+    return RunResult(out, out / MODEL if (out / MODEL).is_dir() else None, {}, None, None)
 
 
 @contextmanager
@@ -103,32 +113,36 @@ def claimed(project: Project, out: Path, verb: str) -> Iterator[None]:
     if not is_first_process():
         yield
         return
-    identity = value_hash(
-        [
-            project.name,
-            project.legend.to_dict(),
-            {name: sensor.to_dict() for name, sensor in project.sensors.items()},
-            project.scenes,
-            project.reference,
-        ]
-    )
-    state = _read_state(out)
-    if state is None and out.is_dir() and any(out.glob("*/prepared.json")):
-        raise JobError("its run.json is missing or damaged", where=out, fix="use a new output folder")
-    if state is not None and state["project"] != identity:
-        raise JobError("holds the results of another project", where=out, fix="use a new output folder")
+    state = _State(_identity(project), _read_state(out, project))
     with typed_faults(out):
         out.mkdir(parents=True, exist_ok=True)
+    with _locked(out):
+        replace_json(out / _STATE, asdict(state))
+        started = time.monotonic()
+        yield
+        took = round(time.monotonic() - started, 1)
+        # a step that was found done took no time now
+        seconds = {**state.seconds, verb: max(took, state.seconds.get(verb, 0.0))}
+        replace_json(out / _STATE, asdict(replace(state, seconds=seconds)))
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    lock = FileLock(out / ".lock")
     try:
-        with FileLock(out / ".lock", timeout=0):
-            started = time.monotonic()
-            yield
-            seconds = {**(state or {"seconds": {}})["seconds"], verb: round(time.monotonic() - started, 1)}
-            if state is not None and verb in state["seconds"]:
-                seconds[verb] = max(seconds[verb], state["seconds"][verb])  # a step found done took no time now
-            replace_json(out / _STATE, {"project": identity, "seconds": seconds})
+        lock.acquire(timeout=0)
     except Timeout:
         raise JobError("another run is working in this folder", where=out, fix="wait for it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _identity(project: Project) -> str:
+    """Hash of what the whole folder belongs to; the steps know what they depend on besides."""
+    sensors = {name: sensor.to_dict() for name, sensor in project.sensors.items()}
+    return value_hash([project.name, project.legend.to_dict(), sensors, project.scenes, project.reference])
 
 
 def report_step(project: Project, out: Path) -> RunResult:
@@ -155,7 +169,7 @@ def report_step(project: Project, out: Path) -> RunResult:
         best_step=best if isinstance(best, int) else None,
         areas=_areas(pairs, prepared.legend),
         accuracy=accuracy,
-        times=tuple(StepTime(*item) for item in (_read_state(out) or {"seconds": {}})["seconds"].items()),
+        times=tuple(StepTime(verb, seconds) for verb, seconds in _read_state(out, project).items()),
         notes=_notes(pairs, settings.sites),
         provenance=dict(card.provenance) if card else {},
     )
@@ -230,9 +244,18 @@ def _notes(pairs: Pairs, shown: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _read_state(out: Path) -> dict[str, Any] | None:
+def _read_state(out: Path, project: Project) -> dict[str, float]:
+    """Seconds by step of earlier runs in this folder.
+
+    Raises:
+        JobError: they were another project's.
+    """
+    if not (out / _STATE).is_file():
+        return {}
     try:
-        state = json.loads((out / _STATE).read_text())
-        return state if isinstance(state["seconds"], dict) and isinstance(state["project"], str) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        state = _State(**json.loads((out / _STATE).read_text()))
+    except (ValueError, TypeError):
+        raise JobError("is damaged", where=out / _STATE, fix="use a new output folder") from None
+    if state.project != _identity(project):
+        raise JobError("holds the results of another project", where=out, fix="use a new output folder")
+    return state.seconds
