@@ -29,6 +29,7 @@ from mapmend.core.grid import Window, full_window, make_grid
 from mapmend.core.sensor import load_sensor
 from mapmend.nn.build import build_network
 from mapmend.nn.spec import NetworkSpec
+from mapmend.predict.allocator import keep_large_blocks
 from mapmend.predict.job import predict_scene
 from mapmend.predict.lattice import Lattice
 from mapmend.predict.predictor import TorchPredictor
@@ -105,6 +106,7 @@ def make_predictor(run: Run) -> TorchPredictor:
 
 def measure(run: Run, folder: Path) -> dict[str, object]:
     """One run, in this process."""
+    keep_large_blocks()  # as a mapping job does: the batches in memory are to run on equal terms
     scene, predictor = make_scene(folder, run.side), make_predictor(run)
     out = folder / "map"
     shutil.rmtree(out, ignore_errors=True)

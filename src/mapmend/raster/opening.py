@@ -43,7 +43,7 @@ _MOST_HANDLES = 64  # open files per thread
 # GDAL's own default cache is 5 % of the machine's memory, which grows with the machine and not with the work.
 # `GDAL_CACHEMAX` in the environment still wins.
 _SETTINGS: dict[str, object] = {
-    "GDAL_CACHEMAX": 256 * 2**20,
+    "GDAL_CACHEMAX": 64 * 2**20,  # two rows of tiles of a wide block; as a number, rasterio takes bytes
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
     "GDAL_JPEG_MAX_ALLOWED_SCAN_NUMBER": 100,
     "RAW_CHECK_FILE_SIZE": True,
