@@ -92,7 +92,8 @@ class TrainingSet(Dataset[Sample]):
         if not present:
             raise LabelError("no pixel is labelled for training", fix="check labels, splits and crosswalk")
         if len(present) == 1:
-            raise LabelError(f"the label has one class only ('{present[0]}')", fix="a map needs at least two")
+            hint = "a map needs at least two; for masks of 0 and 255 set `label_legend: mask255`"
+            raise LabelError(f"the label has one class only ('{present[0]}')", fix=hint)
         self._parts, self._crop, self._seed = training, crop, seed
         self._readers = [SiteReader(part.site, legend) for part in training]
         self._shapes = [s.cells.shape for s in surveys]
