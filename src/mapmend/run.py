@@ -21,7 +21,7 @@ from mapmend.core.legend import Legend
 from mapmend.core.provenance import value_hash
 from mapmend.data.prepare import class_areas
 from mapmend.data.sites import PreparedSite, load_prepared
-from mapmend.nn.model_folder import load_model
+from mapmend.nn.model_folder import read_card
 from mapmend.project import Project
 from mapmend.report.data import Accuracy, ClassAreas, CurvePoint, ReportData, StepTime
 from mapmend.report.gather import site_panel
@@ -158,7 +158,7 @@ def report_step(project: Project, out: Path) -> RunResult:
         raise JobError("there is no map to report on", where=out, fix="predict first")
     pairs = [(site, folder) for _, site, folder in mapped]
     accuracy = score(pairs, prepared.legend)
-    card = load_model(out / MODEL)[1] if (out / MODEL).is_dir() else None
+    card = read_card(out / MODEL) if (out / MODEL).is_dir() else None
     best = card.metrics.get("best_step") if card else None
     data = ReportData(
         settings.title or project.name,
