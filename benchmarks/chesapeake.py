@@ -13,9 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from mapmend.project import load_project
-from mapmend.run import run
-from trials import Trials, machine, spread, table
+from trials import Trials, machine, run_project, spread, table
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "chesapeake.yaml"
 TABLES = {"nlcd": "literature's table", "nlcd_mixture": "arg-max of the mixture table"}
@@ -27,10 +25,7 @@ def trial(label_legend: str, seed: int, data: Path, work: Path) -> dict[str, obj
     plain = yaml.safe_load(EXAMPLE.read_text())
     plain["seed"] = seed
     plain["scenes"][0]["label_legend"] = label_legend
-    out = work / f"{label_legend}-{seed}"
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "project.yaml").write_text(yaml.safe_dump(plain))
-    accuracy = run(load_project(out / "project.yaml", data), out / "run").to_dict()["accuracy"]
+    accuracy = run_project(plain, work / f"{label_legend}-{seed}", data)
     return {kind: _scores(accuracy[kind]) for kind in ("label", "map")}
 
 

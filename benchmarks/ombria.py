@@ -13,9 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from mapmend.project import load_project
-from mapmend.run import run
-from trials import Trials, machine, spread, table
+from trials import Trials, machine, run_project, spread, table
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "ombria.yaml"
 INPUTS = {"optical": ("s2", ["red", "green", "blue"]), "radar": ("s1", ["backscatter"])}
@@ -30,10 +28,7 @@ def trial(kind: str, weights: str, seed: int, data: Path, work: Path) -> dict[st
     plain["seed"] = seed
     plain["sensors"] = {name: {"card": "png", "bands": bands} for name in plain["sensors"]}
     plain["steps"][0]["train"]["weights"] = weights
-    out = work / f"{kind}-{weights}-{seed}"
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "project.yaml").write_text(yaml.safe_dump(plain))
-    metrics = run(load_project(out / "project.yaml", data), out / "run").to_dict()["accuracy"]["map"]
+    metrics = run_project(plain, work / f"{kind}-{weights}-{seed}", data)["map"]
     water = next(one for one in metrics["classes"] if one["name"] == "water")
     return {"oa": metrics["oa"], "iou": water["iou"], "f1": water["f1"]}
 

@@ -10,6 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from mapmend.project import load_project
+from mapmend.run import run
+
 
 class Trials:
     """Results of named trials, a JSON line each; a trial that has its line is not run again.
@@ -35,6 +40,13 @@ class Trials:
             file.write(json.dumps(row) + "\n")
         self.rows.append(row)
         return row
+
+
+def run_project(plain: Mapping[str, Any], out: Path, data: Path) -> dict[str, Any]:
+    """Write a project below `out`, run it, and give the scores of label and map."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "project.yaml").write_text(yaml.safe_dump(dict(plain)))
+    return run(load_project(out / "project.yaml", data), out / "run").to_dict()["accuracy"]
 
 
 def spread(values: Iterable[float | None], scale: float = 100) -> str:

@@ -20,7 +20,7 @@ from mapmend.core.errors import JobError
 from mapmend.core.legend import Legend
 from mapmend.core.provenance import value_hash
 from mapmend.data.prepare import class_areas
-from mapmend.data.sites import PreparedSite, load_prepared
+from mapmend.data.sites import PreparedSite
 from mapmend.nn.model_folder import read_card
 from mapmend.project import Project
 from mapmend.report.data import Accuracy, ClassAreas, CurvePoint, ReportData, StepTime
@@ -30,12 +30,11 @@ from mapmend.report.panel import draw_panel
 from mapmend.report.score import score_site
 from mapmend.steps import (
     MODEL,
-    PREPARED,
     TRAINING,
     PredictOptions,
     console,
     is_first_process,
-    map_folders,
+    map_jobs,
     predict_step,
     prepare_step,
     train_step,
@@ -151,30 +150,29 @@ def report_step(project: Project, out: Path) -> RunResult:
     Raises:
         JobError: there is no map yet.
     """
-    prepared, settings = load_prepared(out / PREPARED), project.report_settings()
-    folders = map_folders(prepared.of_dates(project.predict_settings().dates), out)
-    mapped = [(key, site, folder) for key, site, folder in folders if (folder / "mapmend.json").is_file()]
+    settings, legend = project.report_settings(), project.legend
+    mapped = [job for job in map_jobs(project, out) if (job[2] / "mapmend.json").is_file()]
     if not mapped:
         raise JobError("there is no map to report on", where=out, fix="predict first")
     pairs = [(site, folder) for _, site, folder in mapped]
-    accuracy = score(pairs, prepared.legend)
+    accuracy = score(pairs, legend)
     card = read_card(out / MODEL) if (out / MODEL).is_dir() else None
     best = card.metrics.get("best_step") if card else None
     data = ReportData(
         settings.title or project.name,
-        prepared.legend,
+        legend,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        sites=tuple(site_panel(site, prepared.legend, folder) for site, folder in pairs[: settings.sites]),
+        sites=tuple(site_panel(site, legend, folder) for site, folder in pairs[: settings.sites]),
         curves=tuple(_curves(out / TRAINING / "log.jsonl")),
         best_step=best if isinstance(best, int) else None,
-        areas=_areas(pairs, prepared.legend),
+        areas=_areas(pairs, legend),
         accuracy=accuracy,
         times=tuple(StepTime(verb, seconds) for verb, seconds in _read_state(out, project).items()),
         notes=_notes(pairs, settings.sites),
         provenance=dict(card.provenance) if card else {},
     )
     report = write_report(data, out / "report.html")
-    draw_panel(data.sites[0], prepared.legend, out / "panel.png")
+    draw_panel(data.sites[0], legend, out / "panel.png")
     if accuracy is not None:
         replace_json(out / "accuracy.json", scores_of(accuracy))
     return RunResult(out, out / MODEL if card else None, {key: folder for key, _, folder in mapped}, report, accuracy)

@@ -7,10 +7,10 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date as Date
-from difflib import get_close_matches
 from pathlib import Path
 
 from mapmend.core.errors import ManifestError
+from mapmend.core.plain import suggestion
 
 TRUSTS = ("reference", "noisy", "coarse", "outdated", "pseudo")
 SPLITS = ("train", "val", "test")
@@ -76,9 +76,7 @@ def check_columns(names: Iterable[str], where: str | Path) -> None:
     names = list(names)
     for name in names:
         if name not in COLUMNS:
-            near = get_close_matches(name, COLUMNS, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known columns: {', '.join(COLUMNS)}"
-            raise ManifestError(f"unknown column '{name}'", where=where, fix=hint)
+            raise ManifestError(f"unknown column '{name}'", where=where, fix=suggestion(name, COLUMNS))
     if "site" not in names:
         raise ManifestError("has no column 'site'", where=where, fix=f"the first line names {', '.join(COLUMNS)}")
 
@@ -151,6 +149,4 @@ def format_manifest(rows: Iterable[Row]) -> str:
 
 def _check_choice(value: str, choices: tuple[str, ...], column: str, where: str) -> None:
     if value not in choices:
-        near = get_close_matches(value, choices, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"one of {', '.join(choices)}"
-        raise ManifestError(f"{column} '{value}' is unknown", where=where, fix=hint)
+        raise ManifestError(f"{column} '{value}' is unknown", where=where, fix=suggestion(value, choices))
