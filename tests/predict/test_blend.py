@@ -41,7 +41,7 @@ def test_a_block_is_the_weighted_mean_of_all_windows_that_see_it():
         if row > 0:
             part = Window(row * 8, 16, 8, 16)
             mask = wanted[part.row - 8 : part.row_end - 8]
-            index, confidence = blend.finish(row, part, mask)
+            index, confidence = blend.finish(row, part, mask[None])
             here = expected[:, part.row : part.row_end, 16:32]
             np.testing.assert_array_equal(index, np.where(mask, here.argmax(0), 255))
             assert np.abs(confidence[mask] - 200 * here.max(0)[mask]).max() <= 0.501

@@ -176,7 +176,7 @@ def test_an_area_of_interest_elsewhere_is_an_error(model, scene, tmp_path):
 
 
 def test_a_disk_too_small_is_an_error_before_anything_is_computed(model, scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "disk_bytes", lambda blocks: 2**60)
+    monkeypatch.setattr(module, "disk_bytes", lambda *_: 2**60)
     with pytest.raises(DiskError, match="GB"):
         predict_scene(model, scene, tmp_path / "map")
     assert model.shapes == [] and not (tmp_path / "map").exists()

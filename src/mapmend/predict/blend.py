@@ -1,6 +1,8 @@
-"""Windows' probabilities, tapered, summed and reduced to a class and how sure it is."""
+"""Windows' probabilities, tapered, summed and reduced to a class and how sure it is, and to how likely it changed."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +24,29 @@ class RowBlend:
     Windows are added in the order of the lattice, one after the other, and product and sum are rounded each on its
     own (no fused multiply-add): hence the sums of a pixel are the same numbers in whatever block it lies.
 
-    Memory: K × window × block width × 4 bytes, on the device of the probabilities.
+    Memory: channels × window × block width × 4 bytes, on the device of the probabilities.
+
+    Args:
+        block: what is mapped.
+        grid: of the map.
+        lattice: the windows.
+        classes: K.
+        change_of: for two dates, the change probability H×W of means C×H×W, where the first K channels are the earlier
+            date's classes and the next K the later one's; None for one date.
+        channels: C; K for one date.
     """
 
-    def __init__(self, block: Window, grid: Grid, lattice: Lattice, classes: int) -> None:
+    def __init__(
+        self,
+        block: Window,
+        grid: Grid,
+        lattice: Lattice,
+        classes: int,
+        change_of: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        channels: int | None = None,
+    ) -> None:
         self._block, self._grid, self._lattice, self._classes = block, grid, lattice, classes
+        self._change_of, self._channels = change_of, channels or classes
         taper = torch.from_numpy(lattice.taper())
         self._taper = taper[:, None] * taper[None, :]
         self._row: int | None = None
@@ -34,7 +54,7 @@ class RowBlend:
         self._cols = torch.from_numpy(lattice.total(block.col, block.col_end, int(grid.shape[1])))
 
     def add(self, place: tuple[int, int], probabilities: torch.Tensor) -> None:
-        """Add a window: (row, column) in the lattice and K×W×W float32, which is overwritten."""
+        """Add a window: (row, column) in the lattice and C×W×W float32, which is overwritten."""
         size, stride = self._lattice.size, self._lattice.stride
         self._move(place[0], probabilities.device)
         assert self._sums is not None
@@ -46,41 +66,42 @@ class RowBlend:
         to_rows, to_cols = shared.shift(-seen.row, -self._block.col).slices
         self._sums[:, to_rows, to_cols] += probabilities[:, rows, cols]
 
-    def finish(self, row: int, window: Window, wanted: npt.NDArray[np.bool_]) -> tuple[Bytes, Bytes]:
+    def finish(self, row: int, window: Window, wanted: npt.NDArray[np.bool_]) -> list[Bytes]:
         """Reduce rows of the block that no later window sees.
 
         Args:
             row: number of the row of windows that sees them last.
             window: these rows, as wide as the block.
-            wanted: H×W, where there is to be a class.
+            wanted: D×H×W, where each date is to have a class, the earlier date first.
 
         Returns:
-            Class index and confidence, round(200·p), both H×W with 255 where not wanted.
+            Class index and confidence, round(200·p), both H×W with 255 where not wanted; of the later date first, then
+            of the earlier one, then the change probability, round(200·p) too, 255 where a date is not wanted.
 
         Raises:
             ModelError: a wanted pixel's probability is not a number.
         """
         if self._sums is None or not wanted.any():
-            nothing = np.full(wanted.shape, NODATA, np.uint8)
-            return nothing, nothing.copy()
+            count = 2 * len(wanted) + (self._change_of is not None)
+            return [np.full(wanted.shape[1:], NODATA, np.uint8) for _ in range(count)]
         self._move(row, self._sums.device)
         first = window.row - row * self._lattice.stride
-        best, index = _largest(self._sums[:, first : first + window.height])
+        sums = self._sums[:, first : first + window.height]
         height = int(self._grid.shape[0])
         rows = torch.from_numpy(self._lattice.total(window.row, window.row_end, height))
-        total = (rows[:, None] * self._cols[None, :]).to(best.device)
-        mask = torch.from_numpy(wanted).to(best.device)
-        confidence = best.div_(total)
-        if not bool(torch.isfinite(confidence.sum())):
-            raise ModelError("gives probabilities that are not numbers", fix="train it again, or use float32 precision")
-        steps = confidence.mul_(CONFIDENCE_STEPS).round_().clamp_(0, CONFIDENCE_STEPS)
-        return tuple(  # type: ignore[return-value]
-            layer.masked_fill_(~mask, NODATA).cpu().numpy() for layer in (index, steps.to(torch.uint8))
-        )
+        total = (rows[:, None] * self._cols[None, :]).to(sums.device)
+        masks = torch.from_numpy(wanted).to(sums.device)
+        layers = []
+        for number in reversed(range(len(wanted))):
+            best, index = _largest(sums[number * self._classes : (number + 1) * self._classes])
+            layers += [_masked(index, masks[number]), _masked(_steps(best.div_(total)), masks[number])]
+        if self._change_of is not None:
+            layers.append(_masked(_steps(self._change_of(sums / total)), masks.all(dim=0)))
+        return layers
 
     def _move(self, row: int, device: torch.device) -> None:
         """Make the sums those of a later row of windows: keep what it shares with the one before."""
-        shape = (self._classes, self._lattice.size, self._block.width)
+        shape = (self._channels, self._lattice.size, self._block.width)
         if self._sums is None:
             self._sums = torch.zeros(shape, device=device)
             self._taper = self._taper.to(device)
@@ -91,6 +112,22 @@ class RowBlend:
                 self._sums[:, :kept] = self._sums[:, down:].clone()
             self._sums[:, max(kept, 0) :] = 0
         self._row = row
+
+
+def _steps(probability: torch.Tensor) -> torch.Tensor:
+    """Stored values of probabilities H×W, which are overwritten.
+
+    Raises:
+        ModelError: one is not a number.
+    """
+    if not bool(torch.isfinite(probability.sum())):
+        raise ModelError("gives probabilities that are not numbers", fix="train it again, or use float32 precision")
+    return probability.mul_(CONFIDENCE_STEPS).round_().clamp_(0, CONFIDENCE_STEPS).to(torch.uint8)
+
+
+def _masked(layer: torch.Tensor, mask: torch.Tensor) -> Bytes:
+    values: Bytes = layer.masked_fill_(~mask, NODATA).cpu().numpy()
+    return values
 
 
 def _largest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -26,16 +26,16 @@ class Block:
         return f"r{w.row:07d}_c{w.col:07d}_{w.height}x{w.width}"
 
 
-def block_side(lattice: Lattice, classes: int, wanted: int | None = None) -> int:
+def block_side(lattice: Lattice, channels: int, wanted: int | None = None) -> int:
     """The side of a block: a multiple of the stride, and of the tile where that is possible.
 
     Args:
         lattice: the windows.
-        classes: number of classes.
+        channels: of probabilities: the classes of every date.
         wanted: the side is at most this, or the smallest possible; without it, about 8000 pixels and no more than fits
             in half a gigabyte of running sums.
     """
-    limit = wanted or min(_LARGEST_SIDE, _MOST_SUMS // (4 * classes * lattice.size))
+    limit = wanted or min(_LARGEST_SIDE, _MOST_SUMS // (4 * channels * lattice.size))
     for unit in (math.lcm(lattice.stride, TILE), lattice.stride):
         if unit <= limit:
             return limit // unit * unit

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mapmend.predict.blocks import Block, batch_size, count_windows
+from mapmend.predict.pair import channels
 from mapmend.predict.predictor import Predictor
+from mapmend.predict.run_block import layers
 from mapmend.predict.scene import Scene, SceneReader
 
-_BYTES_PER_PIXEL = 3  # class and confidence, compressed, as blocks and as a map with overviews
+_BYTES_PER_PIXEL = 1.5  # of a layer, compressed, as blocks and as a map with overviews
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class Estimate:
     memory: int
 
 
-def disk_bytes(blocks: Sequence[Block]) -> int:
+def disk_bytes(blocks: Sequence[Block], layers: int) -> int:
     """Disk space that a job's files need at the same time, for noise-like maps."""
-    return _BYTES_PER_PIXEL * _pixels(blocks)
+    return int(_BYTES_PER_PIXEL * layers * _pixels(blocks))
 
 
 def estimate_job(predictor: Predictor, scene: Scene, blocks: Sequence[Block]) -> Estimate:
@@ -60,7 +62,7 @@ def estimate_job(predictor: Predictor, scene: Scene, blocks: Sequence[Block]) ->
     windows = [count_windows(block, scene.grid, lattice) for block in blocks]
     calls = sum(math.ceil(number / size) for number in windows)
     widest = max(block.window.width for block in blocks) + 2 * lattice.size
-    sums = 4 * len(predictor.legend) * lattice.size * widest
+    sums = 4 * channels(predictor) * lattice.size * widest
     strips = 2 * (pixels.itemsize * shape[1] + 2 * len(reader.counts)) * lattice.size * widest
     batches = 4 * (pixels.nbytes + valid.nbytes)
     return Estimate(
@@ -68,7 +70,7 @@ def estimate_job(predictor: Predictor, scene: Scene, blocks: Sequence[Block]) ->
         windows=sum(windows),
         pixels=_pixels(blocks),
         seconds=calls * seconds,
-        disk=disk_bytes(blocks),
+        disk=disk_bytes(blocks, len(layers(scene.dates))),
         memory=_peak() + sums + strips + batches,
     )
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mapmend.core.classes import NODATA
 from mapmend.core.durable import replace_json
@@ -17,9 +18,10 @@ from mapmend.predict.allocator import keep_large_blocks
 from mapmend.predict.blocks import Block, batch_size, block_side, plan_blocks
 from mapmend.predict.estimate import Estimate, disk_bytes, estimate_job
 from mapmend.predict.ledger import Ledger
+from mapmend.predict.pair import PairPredictor, channels
 from mapmend.predict.predictor import Predictor, load_predictor
 from mapmend.predict.progress import MappingProgress
-from mapmend.predict.run_block import LAYERS, BlockResult, run_block
+from mapmend.predict.run_block import BlockResult, layers, run_block
 from mapmend.predict.scene import Scene, SceneReader, check_sensors
 from mapmend.raster.writing import check_disk, write_cog, write_qml
 
@@ -33,11 +35,12 @@ class MapResult:
     """A finished map.
 
     Attributes:
-        folder: of the map: both rasters, `mapmend.json`, `class.qml`.
-        class_path: legend ids, uint8, nodata 255.
+        folder: of the map: its rasters, `mapmend.json`, a style beside every class raster.
+        class_path: legend ids, uint8, nodata 255; the later date's where two were mapped.
         confidence_path: round(200·p) of the class, uint8, nodata 255.
         seconds: of all blocks, interrupted runs included.
         pixels: that got a class.
+        change_path: probability of change, round(200·p), where two dates were mapped.
     """
 
     folder: Path
@@ -45,6 +48,7 @@ class MapResult:
     confidence_path: Path
     seconds: float
     pixels: int
+    change_path: Path | None = None
 
 
 def predict_scene(
@@ -72,12 +76,12 @@ def predict_scene(
         Preempted: SIGTERM or SIGUSR1 came; what is done is kept.
     """
     job = _plan(model, scene, block)
-    ledger, identity = Ledger(out), _identity(job)
+    ledger, identity = Ledger(out, scene.dates), _identity(job)
     ledger.claim(identity)
-    finished = _finished(out)
+    finished = _finished(out, scene.dates)
     if finished is None:
         try:
-            check_disk(out, disk_bytes(job.blocks))
+            check_disk(out, disk_bytes(job.blocks, len(layers(scene.dates))))
             results = _run_blocks(job, ledger, progress)
         except MapmendError:
             if not ledger.started:
@@ -115,14 +119,17 @@ def _plan(model: Path | Predictor, scene: Scene, block: int | None) -> _Job:
     predictor = load_predictor(Path(model)) if isinstance(model, str | Path) else model
     if predictor.sensors:
         check_sensors(scene, predictor.sensors)
-    side = block_side(predictor.lattice, len(predictor.legend), block)
+    if scene.dates == 2 and not isinstance(predictor, PairPredictor):
+        predictor = PairPredictor(predictor)
+    side = block_side(predictor.lattice, channels(predictor), block)
     return _Job(predictor, scene, tuple(plan_blocks(scene.grid, side, SceneReader(scene).bounds)))
 
 
 def _identity(job: _Job) -> dict[str, object]:
     """All that the map's bytes depend on; the blocks' side is not among it."""
     predictor, scene = job.predictor, job.scene
-    files = [file for source in scene.sources for file in (*source.files, source.valid) if file is not None]
+    sources = (*scene.before, *scene.sources)
+    files = [file for source in sources for file in (*source.files, source.valid) if file is not None]
     return {
         **predictor.identity,
         "window": predictor.lattice.size,
@@ -131,9 +138,10 @@ def _identity(job: _Job) -> dict[str, object]:
         "legend": predictor.legend.to_dict(),
         "scene": scene.name,
         "date": scene.date,
+        **({"date_before": scene.date_before} if scene.before else {}),
         "grid": grid_to_dict(scene.grid),
         "sources": [file_stamp(file) for file in files],
-        "bands": [list(source.bands) for source in scene.sources],
+        "bands": [list(source.bands) for source in sources],
         "aoi": file_hash(scene.aoi) if scene.aoi is not None else None,
     }
 
@@ -169,12 +177,24 @@ def _run_one(job: _Job, block: Block, ledger: Ledger, watch: Watch, bar: Mapping
 def _put_together(job: _Job, ledger: Ledger, results: list[BlockResult], identity: Mapping[str, object]) -> MapResult:
     predictor, grid, out = job.predictor, job.scene.grid, ledger.folder
     tags = {"MAPMEND_WEIGHTS": str(predictor.identity.get("weights", "")), "MAPMEND_SCENE": job.scene.name}
-    paths = [out / f"{layer}.tif" for layer in LAYERS]
-    for number, (layer, path) in enumerate(zip(LAYERS, paths, strict=True)):
+    paths = _paths(out, job.scene.dates)
+    for number, path in enumerate(paths):
         parts = [(result.files[number], block.window) for block, result in zip(job.blocks, results, strict=True)]
-        legend = predictor.legend if layer == "class" else None
-        write_cog(parts, grid, path, kind=layer, legend=legend, dtype="uint8", nodata=NODATA, tags=tags)
-    write_qml(out / "class.qml", predictor.legend)
+        kind: Literal["class", "confidence"] = "class" if path.stem.startswith("class") else "confidence"
+        legend = predictor.legend if kind == "class" else None
+        write_cog(
+            parts,
+            grid,
+            path,
+            kind=kind,
+            legend=legend,
+            dtype="uint8",
+            nodata=NODATA,
+            band_names=(path.stem,),
+            tags=tags,
+        )
+        if legend is not None:
+            write_qml(path.with_suffix(".qml"), legend)
     seconds, pixels = sum(result.seconds for result in results), sum(result.pixels for result in results)
     record = {
         **provenance(identity),
@@ -184,15 +204,20 @@ def _put_together(job: _Job, ledger: Ledger, results: list[BlockResult], identit
         "files": {path.name: file_hash(path) for path in paths},
     }
     replace_json(out / _RECORD, record)
-    return MapResult(out, paths[0], paths[1], seconds, pixels)
+    return MapResult(out, paths[0], paths[1], seconds, pixels, paths[4] if job.scene.before else None)
 
 
-def _finished(out: Path) -> MapResult | None:
-    paths = [out / f"{layer}.tif" for layer in LAYERS]
+def _paths(out: Path, dates: int) -> list[Path]:
+    return [out / f"{layer}.tif" for layer in layers(dates)]
+
+
+def _finished(out: Path, dates: int) -> MapResult | None:
+    paths = _paths(out, dates)
     if not (out / _RECORD).is_file() or not all(path.is_file() for path in paths):
         return None
     try:
         record = json.loads((out / _RECORD).read_text())
-        return MapResult(out, paths[0], paths[1], float(record["seconds"]), int(record["pixels"]))
+        numbers = float(record["seconds"]), int(record["pixels"])
+        return MapResult(out, paths[0], paths[1], *numbers, paths[4] if dates == 2 else None)
     except (ValueError, KeyError, TypeError):
         return None

@@ -25,9 +25,11 @@ class Ledger:
 
     Attributes:
         folder: of the job.
+        dates: that are mapped.
     """
 
     folder: Path
+    dates: int = 1
 
     @property
     def blocks(self) -> Path:
@@ -86,7 +88,7 @@ class Ledger:
         file = self._entry(block)
         if not file.is_file():
             return None
-        entry, files = _read(file), layer_files(block, self.blocks)
+        entry, files = _read(file), layer_files(block, self.blocks, self.dates)
         try:
             same = all(path.is_file() and file_hash(path) == entry["files"][path.name] for path in files)
             return BlockResult(files, entry["windows"], entry["pixels"], entry["seconds"]) if same else None

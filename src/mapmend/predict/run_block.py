@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,12 +20,13 @@ from mapmend.core.grid import Grid, Window, make_grid
 from mapmend.predict.ahead import ahead
 from mapmend.predict.blend import Bytes, RowBlend
 from mapmend.predict.blocks import TILE, Block, batch_size
+from mapmend.predict.pair import PairPredictor, channels
 from mapmend.predict.predictor import Predictor
 from mapmend.predict.scene import Scene, SceneReader
 from mapmend.predict.strips import RowOfWindows, read_batches
 from mapmend.raster.writing import TiledWriter
 
-LAYERS: tuple[Literal["class", "confidence"], ...] = ("class", "confidence")
+LAYERS = ("class", "confidence", "class_before", "confidence_before", "change")
 
 _READ_AHEAD = 2  # batches
 
@@ -36,9 +36,9 @@ class BlockResult:
     """What a block became.
 
     Attributes:
-        files: one per layer, in the order of LAYERS.
+        files: one per layer, in the order of `layers`.
         windows: that were predicted.
-        pixels: that got a class.
+        pixels: that got a class; of two dates, at the later one.
         seconds: it took.
     """
 
@@ -58,6 +58,9 @@ def run_block(
 ) -> BlockResult:
     """Map one block: `<id>.class.tif` (legend ids) and `<id>.confidence.tif` (round(200·p)), both uint8, nodata 255.
 
+    Of a scene of two dates these are the later date's; `class_before` and `confidence_before` are the earlier one's,
+    and `change` is the probability that the class changed, round(200·p).
+
     A thread reads and cuts ahead, another one compresses and writes. Memory depends on the block's width and not on
     its height: one row of windows is held at a time.
 
@@ -73,14 +76,15 @@ def run_block(
     """
     started = time.perf_counter()
     lattice, window = predictor.lattice, block.window
-    blend = RowBlend(window, scene.grid, lattice, len(predictor.legend))
+    change_of = predictor.change_probability if isinstance(predictor, PairPredictor) else None
+    blend = RowBlend(window, scene.grid, lattice, len(predictor.legend), change_of, channels(predictor))
     waiting: deque[RowOfWindows] = deque()
     windows = pixels = 0
     size = batch_size(scene.grid, lattice, predictor.batch)
     batches = read_batches(SceneReader(scene), window, scene.grid, lattice, size)
     with (
         torch.inference_mode(),
-        _writer(folder, scene.grid, block) as write,
+        _writer(layer_files(block, folder, scene.dates), scene.grid, block) as write,
         closing(ahead(batches, _READ_AHEAD)) as items,
     ):
 
@@ -88,15 +92,17 @@ def run_block(
             rows = 0
             while waiting and waiting[0].number < row:
                 done = waiting.popleft()
-                index, confidence = blend.finish(done.number, done.window, done.wanted)
-                write(predictor.legend.id_lut[index], confidence)
+                made = blend.finish(done.number, done.window, done.wanted)
+                for number in range(scene.dates):
+                    made[2 * number] = predictor.legend.id_lut[made[2 * number]]
+                write(made)
                 rows += done.window.height
             return rows
 
         for item in items:
             if isinstance(item, RowOfWindows):
                 waiting.append(item)
-                pixels += int(item.wanted.sum())
+                pixels += int(item.wanted[-1].sum())
                 continue
             finished = 0
             probabilities = predictor.probabilities(item.pixels, item.valid)
@@ -106,16 +112,21 @@ def run_block(
             windows += len(item.places)
             on_rows(finished)
         on_rows(finish_before(math.inf))
-    return BlockResult(layer_files(block, folder), windows, pixels, time.perf_counter() - started)
+    return BlockResult(layer_files(block, folder, scene.dates), windows, pixels, time.perf_counter() - started)
 
 
-def layer_files(block: Block, folder: Path) -> tuple[Path, ...]:
-    """The files of a block, in the order of LAYERS."""
-    return tuple(folder / f"{block.id}.{layer}.tif" for layer in LAYERS)
+def layers(dates: int) -> tuple[str, ...]:
+    """Names of what is mapped of one date or of two."""
+    return LAYERS if dates == 2 else LAYERS[:2]
+
+
+def layer_files(block: Block, folder: Path, dates: int) -> tuple[Path, ...]:
+    """The files of a block, in the order of `layers`."""
+    return tuple(folder / f"{block.id}.{layer}.tif" for layer in layers(dates))
 
 
 @contextmanager
-def _writer(folder: Path, grid: Grid, block: Block) -> Iterator[Callable[[Bytes, Bytes], None]]:
+def _writer(paths: tuple[Path, ...], grid: Grid, block: Block) -> Iterator[Callable[[Sequence[Bytes]], None]]:
     """Takes rows of a block as they are finished; a thread writes them, whole tiles at a time.
 
     A tile that is written in two goes would be compressed twice.
@@ -125,33 +136,30 @@ def _writer(folder: Path, grid: Grid, block: Block) -> Iterator[Callable[[Bytes,
     own_grid = make_grid((window.height, window.width), corner, grid.crs)
     held: list[np.ndarray] = []
     jobs: deque[Future[None]] = deque()
-    class_file, confidence_file = layer_files(block, folder)
     row = 0
 
     def flush(rows: int) -> None:
         nonlocal row
-        stack = np.concatenate(held, axis=1)
-        held[:] = [stack[:, rows:]]
+        ready = np.concatenate(held, axis=1)
+        held[:] = [ready[:, rows:]]
         while len(jobs) > 1:
             jobs.popleft().result()
-        jobs.append(pool.submit(save, Window(row, 0, rows, window.width), stack[:, :rows]))
+        jobs.append(pool.submit(save, Window(row, 0, rows, window.width), ready[:, :rows]))
         row += rows
 
-    def save(where: Window, layers: np.ndarray) -> None:
-        for file, layer in zip((classes, confidences), layers, strict=True):
+    def save(where: Window, rows_of_layers: np.ndarray) -> None:
+        for file, layer in zip(files, rows_of_layers, strict=True):
             file.write(where, layer)
 
-    def take(ids: Bytes, confidence: Bytes) -> None:
-        held.append(np.stack([ids, confidence]))
+    def take(made: Sequence[Bytes]) -> None:
+        held.append(np.stack(made))
         full = sum(part.shape[1] for part in held) // TILE * TILE
         if full:
             flush(full)
 
-    with (
-        TiledWriter(class_file, own_grid, 1, "uint8", nodata=NODATA) as classes,
-        TiledWriter(confidence_file, own_grid, 1, "uint8", nodata=NODATA) as confidences,
-        ThreadPoolExecutor(1, thread_name_prefix="writer") as pool,
-    ):
+    with ExitStack() as stack:
+        files = [stack.enter_context(TiledWriter(path, own_grid, 1, "uint8", nodata=NODATA)) for path in paths]
+        pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="writer"))
         yield take
         if sum(part.shape[1] for part in held):
             flush(window.height - row)

@@ -1,4 +1,4 @@
-"""What is to be mapped: the images of one place and date on the grid of the map."""
+"""What is to be mapped: the images of one place, of one date or two, on the grid of the map."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ Bool = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Scene:
-    """The images of one place and date.
+    """The images of one place.
 
     Attributes:
         name: what the user calls it.
         sources: one per modality, in the model's order.
         grid: of the map; images on another grid are warped to it.
-        date: ISO date or "".
+        date: of the sources, or "".
         aoi: vector file outside of which the map has no data, or None.
+        before: the same modalities at an earlier date; empty where one date is mapped.
+        date_before: of these, or "".
     """
 
     name: str
@@ -37,17 +39,25 @@ class Scene:
     grid: Grid
     date: str = ""
     aoi: str | None = None
+    before: tuple[ImageSource, ...] = ()
+    date_before: str = ""
+
+    @property
+    def dates(self) -> int:
+        """How many dates are mapped: 1 or 2."""
+        return 2 if self.before else 1
 
 
 class SceneReader:
-    """Reads all modalities of a scene, stacked; for use in one thread.
+    """Reads all modalities of all dates of a scene, stacked, the earlier date first; for use in one thread.
 
     Raises:
         MapmendError: a source or the area of interest cannot be read.
     """
 
     def __init__(self, scene: Scene) -> None:
-        self._readers = [Reader(source, scene.grid) for source in scene.sources]
+        self._readers = [Reader(source, scene.grid) for source in (*scene.before, *scene.sources)]
+        self.dates = scene.dates
         self._aoi = load_aoi(scene.aoi, scene.grid) if scene.aoi is not None else None
 
     @cached_property
@@ -57,16 +67,16 @@ class SceneReader:
 
     @property
     def dtypes(self) -> list[str]:
-        """The stored type of every modality."""
+        """The stored type of every image."""
         return [str(np.dtype(reader.dtype)) for reader in self._readers]
 
     @property
     def counts(self) -> list[int]:
-        """Bands of every modality."""
+        """Bands of every image."""
         return [reader.count for reader in self._readers]
 
     def read(self, window: Window) -> tuple[Pixels, Bool]:
-        """Pixels C×H×W in the stored type, all modalities stacked, and validity M×H×W, one layer per modality."""
+        """Pixels C×H×W in the stored type, all images stacked, and validity M×H×W, one layer per image."""
         pixels = np.empty((sum(self.counts), window.height, window.width), self.dtype)
         valid = np.empty((len(self._readers), window.height, window.width), bool)
         start = 0
@@ -97,14 +107,15 @@ def check_sensors(scene: Scene, cards: Sequence[Sensor]) -> None:
     Raises:
         SensorError: another number of images, other bands, or stored numbers of another meaning or type.
     """
-    if len(scene.sources) != len(cards):
-        raise SensorError(
-            f"has {len(scene.sources)} images, the model wants {len(cards)} ({', '.join(card.name for card in cards)})",
-            where=f"scene '{scene.name}'",
-            fix="give one image per sensor of the model",
-        )
-    dtypes = SceneReader(scene).dtypes
-    for source, card, dtype in zip(scene.sources, cards, dtypes, strict=True):
+    for sources in (scene.before, scene.sources) if scene.before else (scene.sources,):
+        if len(sources) != len(cards):
+            raise SensorError(
+                f"has {len(sources)} images, the model wants {len(cards)} ({', '.join(card.name for card in cards)})",
+                where=f"scene '{scene.name}'",
+                fix="give one image per sensor of the model",
+            )
+    every = (*scene.before, *scene.sources)
+    for source, card, dtype in zip(every, (*cards,) * scene.dates, SceneReader(scene).dtypes, strict=True):
         where = source.files[0]
         if tuple(source.bands) != card.band_names:
             raise SensorError(

@@ -19,7 +19,7 @@ class RowOfWindows:
     Attributes:
         number: of the row in the lattice.
         window: the part of the block that no later row of windows sees.
-        wanted: where the map gets a class, H×W of `window`.
+        wanted: where the map of each date gets a class, D×H×W of `window`.
     """
 
     number: int
@@ -69,18 +69,19 @@ def read_batches(
         seen = Window(row * lattice.stride, left, lattice.size, across)
         shared = seen.intersect(block)
         assert shared is not None
-        wanted = np.zeros((seen.height, seen.width), bool)
-        here = shared.shift(-seen.row, -seen.col).slices
+        wanted = np.zeros((reader.dates, seen.height, seen.width), bool)
+        here = (slice(None), *shared.shift(-seen.row, -seen.col).slices)
         wanted[here] = reader.inside(shared)
         if wanted.any():
             pixels, valid = strip.move(seen)
-            wanted[here] &= np.logical_and.reduce(valid)[here]
+            of_dates = valid.reshape(reader.dates, -1, *valid.shape[1:])
+            wanted[here] &= np.logical_and.reduce(of_dates, axis=1)[here]
         final = shared.intersect(Window(seen.row, left, end - seen.row, across))
         if final is not None:
-            yield RowOfWindows(row, final, wanted[final.shift(-seen.row, -seen.col).slices])
+            yield RowOfWindows(row, final, wanted[:, *final.shift(-seen.row, -seen.col).slices])
         for col in cols:
             part = slice(col * lattice.stride - left, col * lattice.stride - left + lattice.size)
-            if wanted[:, part].any():
+            if wanted[:, :, part].any():
                 pending.add((row, col), pixels[:, :, part], valid[:, :, part])
                 if pending.full:
                     yield pending.take()
