@@ -14,31 +14,26 @@ from mapmend.core.sensor import Sensor
 from mapmend.predict.lattice import Lattice
 from mapmend.predict.predictor import Predictor
 
-CHANGE_PRIOR = 0.05
-
 
 class PairPredictor:
     """Both dates of a place, by a predictor of one date; how likely the class changed follows from both posteriors.
 
     Args:
         single: maps one date.
-        prior: the share of the ground that is expected to have changed.
 
     Raises:
-        ModelError: `prior` is no share, or the legend has but one class.
+        ModelError: the legend has but one class.
     """
 
-    def __init__(self, single: Predictor, prior: float = CHANGE_PRIOR) -> None:
-        if not 0 < prior < 1:
-            raise ModelError(f"a change prior of {prior} is no share of the ground", fix="choose it between 0 and 1")
+    def __init__(self, single: Predictor) -> None:
         if len(single.legend) < 2:
             raise ModelError("a legend of one class has no change", fix="give the legend a second class")
-        self._single, self._prior = single, prior
+        self._single = single
         self.legend: Legend = single.legend
         self.sensors: Sequence[Sensor] = single.sensors
         self.lattice: Lattice = single.lattice
         self.batch = single.batch
-        self.identity: Mapping[str, object] = {**single.identity, "change": "posteriors", "change_prior": prior}
+        self.identity: Mapping[str, object] = {**single.identity, "change": "coupled posteriors"}
 
     def probabilities(self, pixels: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> torch.Tensor:
         """Class probabilities N×2K×W×W of pixels N×2C×W×W, the earlier date first."""
@@ -52,22 +47,21 @@ class PairPredictor:
     def change_probability(self, means: torch.Tensor) -> torch.Tensor:
         """How likely the classes of the two dates differ, H×W.
 
-        With p and q the posteriors of the dates, independent given the classes, K classes that are equally frequent, a
-        share `prior` of the ground changed and all K - 1 other classes equally likely there, Bayes' rule gives for
-        s = Σ p(c) q(c), the probability of agreement under independence,
+        With p and q the posteriors of the dates,
 
-            P(change) = a (1 - s) / (a (1 - s) + (1 - prior) s)   with a = prior / (K - 1).
+            P(change) = 1 - Σ min(p(c), q(c)) = ½ Σ |p(c) - q(c)|,
 
-        (The joint classification of two dates: Swain 1978; Bruzzone and Serpico 1997.) Two posteriors that hesitate
-        between the same classes are therefore no change, where the difference of two maps would see one.
+        the smallest probability that fits both posteriors (their maximal coupling; the total variation distance). One
+        model's doubts at one place are not independent: it hesitates between grass and soil at both dates, because its
+        labels confused them. Shared doubt is therefore no change here; under independence, 1 - Σ p(c) q(c), it would
+        be one. A distance of posteriors decides in change vector analysis in posterior probability space too (Chen et
+        al. 2011, which takes the Euclidean one).
 
         Args:
             means: 2K×H×W blended class probabilities, the earlier date first.
         """
         classes = len(self.legend)
-        same = (means[:classes] * means[classes:]).sum(dim=0).clamp_(0, 1)
-        changed = self._prior / (classes - 1) * (1 - same)
-        return changed / (changed + (1 - self._prior) * same)
+        return 1 - torch.minimum(means[:classes], means[classes:]).sum(dim=0)
 
 
 def channels(predictor: Predictor) -> int:

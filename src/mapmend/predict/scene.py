@@ -134,19 +134,33 @@ def check_sensors(scene: Scene, cards: Sequence[Sensor]) -> None:
         check_fit(card, where=where, dtype=dtype)
 
 
-def scene_of_files(files: Sequence[str], cards: Sequence[Sensor], aoi: str | None = None) -> Scene:
+def scene_of_files(
+    files: Sequence[str], cards: Sequence[Sensor], aoi: str | None = None, before: Sequence[str] = ()
+) -> Scene:
     """A scene from image files: one per card, or, for a single card, all files that hold its bands.
 
     The map's grid is that of the finest image; the scene is named after the first file.
 
+    Args:
+        files: of the date that is mapped.
+        cards: the model's sensor cards.
+        aoi: vector file outside of which the map has no data.
+        before: files of an earlier date, to be mapped together with it.
+
     Raises:
         SensorError: another number of files than cards, or files without the cards' bands.
+        GridError: the dates do not overlap.
     """
+    after_sources, before_sources = _sources(files, cards), _sources(before, cards) if before else ()
+    grid = finest([Reader(source).grid for source in (*after_sources, *before_sources)])
+    return Scene(Path(files[0]).stem, after_sources, grid, aoi=aoi, before=before_sources)
+
+
+def _sources(files: Sequence[str], cards: Sequence[Sensor]) -> tuple[ImageSource, ...]:
     if len(cards) > 1 and len(files) != len(cards):
         raise SensorError(
             f"{len(files)} image files, the model wants {len(cards)} ({', '.join(card.name for card in cards)})",
             fix="give one per sensor of the model, in this order",
         )
     groups = [(file,) for file in files] if len(cards) > 1 else [tuple(files)]
-    sources = tuple(ImageSource(group, card.band_names, card) for group, card in zip(groups, cards, strict=True))
-    return Scene(Path(files[0]).stem, sources, finest([Reader(source).grid for source in sources]), aoi=aoi)
+    return tuple(ImageSource(group, card.band_names, card) for group, card in zip(groups, cards, strict=True))
