@@ -17,6 +17,7 @@ from mapmend.core.errors import DiskError, GridError, RasterError
 from mapmend.core.grid import Window, full_window, make_grid
 from mapmend.core.legend import Legend, LegendClass
 from mapmend.raster.opening import raster_info
+from mapmend.raster.style import Column
 from mapmend.raster.writing import TiledWriter, check_disk, write_cog, write_qml
 
 GRID = make_grid((700, 900), Affine(10, 0, 500000, 0, -10, 4000000), "EPSG:32633")
@@ -168,6 +169,77 @@ def test_a_class_cog(tmp_path):
     with rasterio.open(path, overview_level=0) as file:
         assert set(np.unique(file.read(1))) <= {1, 4, 255}, "an overview by mode invents no class"
     assert category_names_by_gdal(path, tmp_path) == [None, "water <&> ice", None, None, "built"]
+
+
+class FromTo:
+    """The from-to codes of two classes; what changed has the colour of what it became."""
+
+    classes = (
+        LegendClass(0, "water (unchanged)", "#b2b2ff"),
+        LegendClass(1, "water → built <&>", "#ff0000"),
+        LegendClass(2, "built <&> → water", "#0000ff"),
+        LegendClass(3, "built <&> (unchanged)", "#ffb2b2"),
+    )
+
+    def colormap(self):
+        return {entry.id: (*entry.rgb, 255) for entry in self.classes}
+
+
+def attribute_table_by_gdal(path, tmp_path):
+    """What GDAL reads as a band's attribute table: (name, type, usage) of its columns, and its rows."""
+    with rasterio.open(path) as file:
+        rasterio.shutil.copy(file, tmp_path / "copy.vrt", driver="VRT")
+    table = Xml.parse(tmp_path / "copy.vrt").find(".//GDALRasterAttributeTable")
+    columns = [tuple(field.findtext(key) for key in ("Name", "Type", "Usage")) for field in table.iter("FieldDefn")]
+    return columns, [[cell.text for cell in row] for row in table.iter("Row")]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_from_to_cog(dtype, tmp_path):
+    (tmp_path / "blocks").mkdir()
+    nodata = np.iinfo(dtype).max
+    codes = np.random.default_rng(0).choice(np.array([0, 1, 2, 3, nodata], dtype), (700, 900))
+    path = tmp_path / "from_to.tif"
+    attributes = [
+        Column("Value", [1, 3], "value"),
+        Column("Class name", ["water → built <&>", "built <&> (unchanged)"], "name"),
+        Column("From", ["water", "built <&>"]),
+        Column("Red", [255, 255], "red"),
+        Column("Pixels", [5 * 10**9, 7], "count"),
+        Column("Area (ha)", [0.25, 1e7]),
+    ]
+    write_cog(
+        blocks_of(codes[None], tmp_path / "blocks", 300, nodata),
+        GRID,
+        path,
+        kind="from_to",
+        legend=FromTo(),
+        dtype=dtype,
+        nodata=nodata,
+        attributes=attributes,
+    )
+    assert_valid_cog(path)
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(file.read(1), codes)
+        assert file.dtypes == (dtype,) and file.nodata == nodata and file.descriptions == ("from_to",)
+        assert file.colormap(1)[1] == (255, 0, 0, 255) and file.colormap(1)[0] == (178, 178, 255, 255)
+    with rasterio.open(path, overview_level=0) as file:
+        assert set(np.unique(file.read(1))) <= {0, 1, 2, 3, nodata}, "an overview by mode invents no code"
+    assert category_names_by_gdal(path, tmp_path) == [entry.name for entry in FromTo.classes]
+    columns, rows = attribute_table_by_gdal(path, tmp_path)
+    assert columns == [  # types: 0 whole, 1 real, 2 text; a count of 5 billion does not fit into 32 bits
+        ("Value", "0", "5"),
+        ("Class name", "2", "2"),
+        ("From", "2", "0"),
+        ("Red", "0", "6"),
+        ("Pixels", "1", "1"),
+        ("Area (ha)", "1", "0"),
+    ]
+    assert [row[:4] for row in rows] == [
+        ["1", "water → built <&>", "water", "255"],
+        ["3", "built <&> (unchanged)", "built <&>", "255"],
+    ]
+    assert [[float(cell) for cell in row[4:]] for row in rows] == [[5e9, 0.25], [7, 1e7]]
 
 
 def test_a_confidence_cog(tmp_path):

@@ -18,12 +18,11 @@ from rasterio.errors import RasterioError
 
 from mapmend.core.errors import GridError, RasterError
 from mapmend.core.grid import Grid, Window, full_window
-from mapmend.core.legend import Legend
 from mapmend.raster.atomic import check_disk, staged, write_fault
 from mapmend.raster.opening import first_cause, gdal_settings, open_raster, without_rasterio_warning
 from mapmend.raster.placement import gdal_crs
 from mapmend.raster.structure import is_complete
-from mapmend.raster.style import write_category_names
+from mapmend.raster.style import Coded, Column, write_category_names
 
 _TYPES = {
     "uint8": "Byte",
@@ -34,7 +33,7 @@ _TYPES = {
     "float32": "Float32",
     "float64": "Float64",
 }
-_OVERVIEWS = {"class": "MODE", "confidence": "AVERAGE", "image": "AVERAGE"}
+_OVERVIEWS = {"class": "MODE", "from_to": "MODE", "confidence": "AVERAGE", "image": "AVERAGE"}
 _CONFIDENCE_SCALE = "0.005"  # stored = round(200 · p)
 _MOST_THREADS = 4  # compression gains little beyond, and machines are shared
 _SPACE = 1.7  # times the blocks' bytes: the COG with its overviews, and the overviews once more while it is made
@@ -45,13 +44,14 @@ def write_cog(
     grid: Grid,
     path: str | Path,
     *,
-    kind: Literal["class", "confidence", "image"],
+    kind: Literal["class", "from_to", "confidence", "image"],
     dtype: npt.DTypeLike,
     nodata: float | None,
-    legend: Legend | None = None,
+    legend: Coded | None = None,
     compress: str = "zstd",
     band_names: Sequence[str] = (),
     tags: Mapping[str, str] | None = None,
+    attributes: Sequence[Column] = (),
 ) -> None:
     """Assemble block files into one COG; appears whole or not at all, in memory that does not grow with the grid.
 
@@ -60,14 +60,15 @@ def write_cog(
             becomes `nodata`.
         grid: the grid of the whole.
         path: the file; one that exists is replaced at the end.
-        kind: class (overviews by mode, colour table and names of the legend), confidence (overviews by average,
-            scale 0.005), or image (overviews by average).
+        kind: class or from_to (overviews by mode, colour table and names of the legend), confidence (overviews by
+            average, scale 0.005), or image (overviews by average).
         dtype: number type.
         nodata: value that marks missing data.
-        legend: of a class raster.
+        legend: of a class raster, or the codes of a from-to raster.
         compress: zstd or deflate.
         band_names: description of each band; by default the kind, for one band.
         tags: metadata of the file.
+        attributes: table of the codes, beside the names.
 
     Raises:
         GridError: a block file does not have the size of its window, or its window lies outside.
@@ -95,7 +96,7 @@ def write_cog(
             rasterio.shutil.copy(whole, str(part), driver="COG", **options)
         check_written(part, path)
         if legend is not None:
-            write_category_names(path, legend)
+            write_category_names(path, legend, attributes)
 
 
 def _threads() -> int:
@@ -161,7 +162,7 @@ def _mosaic(
     tags: Mapping[str, str],
     names: Sequence[str],
     kind: str,
-    legend: Legend | None,
+    legend: Coded | None,
 ) -> str:
     """A VRT that lays the block files out on the grid."""
     root = Xml.Element("VRTDataset", rasterXSize=str(int(grid.shape[1])), rasterYSize=str(int(grid.shape[0])))
@@ -196,8 +197,8 @@ def _mosaic(
     return Xml.tostring(root, encoding="unicode")
 
 
-def _colours(table: Xml.Element, legend: Legend) -> None:
+def _colours(table: Xml.Element, legend: Coded) -> None:
     colours = legend.colormap()
-    for code in range(256):
+    for code in range(max(256, 1 + max(colours))):
         red, green, blue, opacity = colours.get(code, (0, 0, 0, 0))
         Xml.SubElement(table, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4=str(opacity))
