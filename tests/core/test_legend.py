@@ -151,7 +151,7 @@ class TestLoadLegend:
             load_legend("nlcdd")
 
     def test_nothing_near_lists_all(self):
-        with pytest.raises(LegendError, match="known: change, chesapeake, .*worldcover"):
+        with pytest.raises(LegendError, match="known: buildings, change, chesapeake, .*worldcover"):
             load_legend("zzzzz")
 
     def test_a_file_beside_the_project(self, tmp_path):

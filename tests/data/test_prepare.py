@@ -1,6 +1,8 @@
+import geopandas
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from tests.data.scenery import grid, halves, image_of, write
 
 from mapmend.core.errors import GridError, LabelError, LegendError, ManifestError, RasterError, SensorError
@@ -205,3 +207,189 @@ def test_a_radar_image_in_linear_units_is_refused_and_a_few_glints_are_not(tmp_p
     linear = write(tmp_path / "linear.tif", 1000 * 10 ** (decibels.clip(-30, 0) / 10), grid(64, 64))
     with pytest.raises(SensorError, match=r"linear\.tif"):
         prepare([Row("t", sensor="radar", image=(linear,))], radar, LEGEND, tmp_path / "out")
+
+
+def test_footprints_without_a_class_mark_one_class(tmp_path):
+    on = grid(64, 64)
+    left, top = on.transform @ (0, 0)
+    houses = [shapely.box(left + c, top - r - 4, left + c + 6, top - r) for r, c in [(2, 3), (20, 30), (40, 50)]]
+    footprints = geopandas.GeoDataFrame({"osm_id": [1, 2, 3]}, geometry=houses, crs="EPSG:32632").to_crs("EPSG:4326")
+    footprints.to_file(tmp_path / "f.geojson")
+    row = {"label": str(tmp_path / "f.geojson"), "label_class": "b"}
+    [partial] = prepare(_rows(tmp_path, **row), SENSORS, LEGEND, tmp_path / "partial").sites
+    expected = np.full((64, 64), 255)
+    for r, c in [(2, 3), (20, 30), (40, 50)]:
+        expected[r : r + 4, c : c + 6] = 2
+    assert (_read(partial.label)[0][0] == expected).all()
+    [full] = prepare(_rows(tmp_path, **row, label_rest="a"), SENSORS, LEGEND, tmp_path / "full").sites
+    assert (_read(full.label)[0][0] == np.where(expected == 2, 2, 1)).all()
+    assert full.label_counts == (64 * 64 - 72, 72)
+
+
+def test_a_mask_for_each_class_labels_what_exactly_one_marks(tmp_path):
+    first, second = np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8)
+    first[:20], second[15:30] = 255, 1
+    image = write(tmp_path / "coarse.tif", image_of(halves(64, 64)), grid(64, 64, 30.0))
+    masks = []
+    for name, pixels in (("a", first), ("b", second)):
+        masks.append(f"{name}={tmp_path / name}.bmp")
+        with rasterio.open(
+            f"{tmp_path / name}.bmp", "w", driver="BMP", count=1, height=64, width=64, dtype="uint8"
+        ) as f:
+            f.write(pixels, 1)
+    with pytest.warns(UserWarning, match=r"a\.bmp: 320 pixels are marked by two masks \(a\.bmp and b\.bmp\)"):
+        [site] = prepare(
+            _rows(tmp_path, image=(image,), label=";".join(masks)), SENSORS, LEGEND, tmp_path / "out"
+        ).sites
+    label = _read(site.label)[0][0]
+    assert (label[:15] == 1).all() and (label[20:30] == 2).all()
+    assert (label[15:20] == 255).all() and (label[30:] == 255).all()
+    assert site.label_gsd == pytest.approx(30, rel=1e-3)  # it has no CRS, and covers the image
+
+
+def test_a_class_that_the_legend_lacks_is_one_line(tmp_path):
+    with pytest.raises(LegendError, match="no class 'c'"):
+        prepare(_rows(tmp_path, label_class="c"), SENSORS, LEGEND, tmp_path / "out")
+
+
+def test_invalid_polygons_are_mended_and_counted_once_a_file(tmp_path):
+    left, top = grid(64, 64).transform @ (0, 0)
+    bow = shapely.Polygon([(left, top), (left + 30, top - 30), (left + 30, top), (left, top - 30)])
+    good = shapely.box(left + 40, top - 60, left + 60, top - 40)
+    frame = geopandas.GeoDataFrame({"class": ["a", "b", "a"]}, geometry=[bow, good, bow], crs="EPSG:32632")
+    frame.to_file(tmp_path / "p.gpkg")
+    rows = _rows(tmp_path, label=str(tmp_path / "p.gpkg"))
+    rows.append(Row("other", "", "optical", rows[0].image, label=rows[0].label))
+    for _ in range(2):  # what was prepared before is spoken of too
+        with pytest.warns(UserWarning) as caught:
+            prepare(rows, SENSORS, LEGEND, tmp_path / "out")
+        texts = [str(one.message) for one in caught if "mended" in str(one.message)]
+        assert texts == [f"{tmp_path / 'p.gpkg'}: 2 features with invalid geometry were mended"]
+    names = ["a", "pond", "lake", "pond", "pond", "pond"]
+    geopandas.GeoDataFrame({"class": names}, geometry=[good] * 6, crs="EPSG:32632").to_file(tmp_path / "p.gpkg")
+    with pytest.raises(LegendError, match=r"p\.gpkg: classes 'pond' \(4 features\), 'lake' \(1 feature\) not in 'two'"):
+        prepare(
+            _rows(tmp_path, label=str(tmp_path / "p.gpkg"), label_field="class"), SENSORS, LEGEND, tmp_path / "out2"
+        )
+
+
+def test_points_of_another_crs_are_a_pixel_each_the_last_on_top(tmp_path):
+    on = grid(64, 64, 10.0)
+    places = [(5.5, 7.5), (60.2, 1.9), (33.0, 33.0), (33.4, 33.4)]
+    points = [shapely.Point(on.transform @ place) for place in places]
+    frame = geopandas.GeoDataFrame({"kind": ["a", "b", "a", "b"]}, geometry=points, crs="EPSG:32632")
+    frame.to_crs("EPSG:4326").to_file(tmp_path / "p.shp")
+    image = write(tmp_path / "coarse.tif", image_of(halves(64, 64)), on)
+    rows = _rows(tmp_path, image=(image,), label=str(tmp_path / "p.shp"))
+    [site] = prepare(rows, SENSORS, LEGEND, tmp_path / "out").sites
+    label = _read(site.label)[0][0]
+    assert {(int(r), int(c)): int(label[r, c]) for r, c in np.argwhere(label != 255)} == {
+        (7, 5): 1,
+        (1, 60): 2,
+        (33, 33): 2,
+    }
+
+
+def test_two_dates_that_do_not_overlap_are_one_line_with_both_extents(tmp_path):
+    rows = [
+        Row("s", "t1", "optical", _rows(tmp_path)[0].image),
+        Row("s", "t2", "fine", (make_far(tmp_path),)),
+    ]
+    with pytest.raises(GridError) as caught:
+        prepare(rows, SENSORS, LEGEND, tmp_path / "out")
+    text = str(caught.value)
+    assert "does not overlap" in text and "far.tif" in text and "i.tif" in text and "\n" not in text
+    assert "lon 9.0000 to 9.0009, lat 47.8" in text  # 500 km east in zone 32 is its meridian, 9 degrees
+    assert text.count("lon ") == text.count("lat ") == 2
+    with pytest.raises(GridError, match=r"far\.tif: does not overlap .*i\.tif: lon .* against lon "):
+        prepare(_rows(tmp_path, label=make_far(tmp_path)), SENSORS, LEGEND, tmp_path / "out")
+    away = geopandas.GeoDataFrame({"c": ["a"]}, geometry=[shapely.box(10, 50, 11, 51)], crs="EPSG:4326")
+    away.to_file(tmp_path / "away.geojson")
+    with pytest.raises(
+        GridError,
+        match=r"away\.geojson: does not overlap .*i\.tif: lon 10.0000 to 11.0000, lat 50.0000 to 51.0000 against",
+    ):
+        prepare(_rows(tmp_path, label=str(tmp_path / "away.geojson")), SENSORS, LEGEND, tmp_path / "out")
+
+
+def test_a_projected_grid_is_preferred_to_one_in_degrees_about_as_fine(tmp_path):
+    from affine import Affine
+
+    from mapmend.core.grid import make_grid
+
+    metres = write(tmp_path / "m.tif", image_of(halves(64, 64)), grid(64, 64, 1.0))
+    for step, projected in ((0.9, True), (0.2, False)):
+        degrees = make_grid((64, 64), Affine(step * 1.336e-5, 0, 9.0, 0, -step * 9e-6, 47.853), "EPSG:4326")
+        other = write(tmp_path / "d.tif", image_of(halves(64, 64)), degrees)
+        rows = [Row("s", "t1", "optical", (metres,)), Row("s", "t2", "optical", (other,))]
+        first, second = prepare(rows, SENSORS, LEGEND, tmp_path / f"out{step}").sites
+        assert first.grid == second.grid
+        assert first.grid.crs.projected == projected
+
+
+def test_an_undated_image_beside_a_dated_one_is_refused(tmp_path):
+    image = _rows(tmp_path)[0].image
+    with pytest.raises(ManifestError, match="site 's' has an image of 2014 and one without a date"):
+        prepare([Row("s", "", "optical", image), Row("s", "2014", "fine", image)], SENSORS, LEGEND, tmp_path / "out")
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_alpha_says_what_is_valid_and_is_never_taken_for_a_band(tmp_path, suffix):
+    pixels = np.concatenate([image_of(halves(64, 64)), np.full((1, 64, 64), 255, np.uint8)]).astype(np.uint8)
+    pixels[3, :16] = 0
+    path = tmp_path / f"rgba.{suffix}"
+    driver = {"tif": {"driver": "GTiff", "photometric": "RGB", "alpha": "YES"}, "png": {"driver": "PNG"}}[suffix]
+    with rasterio.open(path, "w", **driver, count=4, height=64, width=64, dtype="uint8") as file:
+        file.write(pixels)
+    [site] = prepare([Row("s", "", "optical", (str(path),))], SENSORS, LEGEND, tmp_path / "out").sites
+    assert site.images[0].statistics.valid_share == 0.75
+    naip = {"naip": load_sensor("naip")}
+    with pytest.raises(SensorError, match=r"rgba\..*: an alpha band \(0 and 255 alone\) would be taken for 'nir'"):
+        prepare([Row("s", "", "naip", (str(path),))], naip, LEGEND, tmp_path / "no")
+    assert not list((tmp_path / "no").rglob("*.tif"))
+    pixels[3] = np.random.default_rng(0).integers(20, 200, (64, 64))  # near infrared, which GDAL marks as alpha
+    with rasterio.open(path, "w", **driver, count=4, height=64, width=64, dtype="uint8") as file:
+        file.write(pixels)
+    [site] = prepare([Row("s", "", "naip", (str(path),))], naip, LEGEND, tmp_path / "out").sites
+    assert site.images[0].statistics.mean[3] == pytest.approx(pixels[3].mean())
+
+
+@pytest.mark.parametrize(("card", "bands"), [("sentinel2_l1c", 13), ("landsat_tm", 6)])
+def test_images_of_many_bands_keep_their_order(tmp_path, card, bands):
+    pixels = np.random.default_rng(0).integers(100, 9000, (bands, 40, 40)).astype(np.uint16)
+    path = write(tmp_path / "many.tif", pixels, grid(40, 40, 30.0))
+    [site] = prepare([Row("s", "", "x", (path,))], {"x": load_sensor(card)}, LEGEND, tmp_path / "out").sites
+    assert site.images[0].statistics.mean == pytest.approx(pixels.mean((1, 2)))
+    write(tmp_path / "many.tif", pixels[:-1], grid(40, 40, 30.0))
+    with pytest.raises(SensorError, match=f"has {bands - 1} bands"):
+        prepare([Row("s", "", "x", (path,))], {"x": load_sensor(card)}, LEGEND, tmp_path / "out")
+
+
+def test_bands_in_files_of_other_types_and_nodata(tmp_path):
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(1, 256, (6, 40, 40))
+    numbers[2, :, :4], numbers[5, :6] = -99999, -32768
+    files = []
+    for index, pixels in enumerate(numbers):
+        dtype, nodata = (np.int16, -32768) if index == 5 else (np.float32, -99999)
+        on = grid(40, 40, 28.5)
+        files.append(write(tmp_path / f"etm_{index + 1}0.tif", pixels.astype(dtype), on, nodata=nodata))
+    rows = [Row("s", "", "x", tuple(files))]
+    [site] = prepare(rows, {"x": load_sensor("landsat_dn")}, LEGEND, tmp_path / "out").sites
+    assert site.images[0].statistics.valid_share == pytest.approx(34 * 36 / 1600)
+    assert site.images[0].statistics.mean == pytest.approx(numbers[:, 6:, 4:].mean((1, 2)))
+
+
+def test_an_envi_file_without_a_suffix(tmp_path):
+    pixels = np.random.default_rng(0).integers(1, 255, (6, 40, 40)).astype(np.uint8)
+    on = grid(40, 40, 30.0)
+    with rasterio.open(
+        tmp_path / "2000TM", "w", driver="ENVI", count=6, height=40, width=40, dtype="uint8",
+        crs="EPSG:32632", transform=on.transform,
+    ) as file:  # fmt: skip
+        file.write(pixels)
+    (tmp_path / "2000TM.hdr").rename(tmp_path / "2000TM.HDR")
+    rows = [Row("s", "2000", "x", (str(tmp_path / "2000TM"),))]
+    [site] = prepare(rows, {"x": load_sensor("landsat_dn")}, LEGEND, tmp_path / "out").sites
+    assert same_grid(site.grid, on)
+    assert site.images[0].statistics.mean == pytest.approx(pixels.mean((1, 2)))

@@ -49,7 +49,7 @@ def test_a_pattern_without_a_name_is_one_scene(folder):
         ({"imge": "train/s1/{name}.png"}, "did you mean 'image'"),
         ({"image": "train/s1/{name}.png", "trust": "cors"}, "did you mean 'coarse'"),
         ({"image": "train/s1/{name}.png", "split": "tran"}, "did you mean 'train'"),
-        ({"image": "train/s1/{name}.png", "date": "31.7.2024"}, "not YYYY-MM-DD"),
+        ({"image": "train/s1/{name}.png", "date": "31.7.2024"}, "is not YYYY-MM-DD, YYYY-MM"),
         ({"image": "train/s1/{name}.png", "site": "a/{name}"}, "cannot name a folder"),
     ],
 )
@@ -73,9 +73,9 @@ def test_rows_survive_the_way_through_csv_and_parquet(tmp_path):
             "/x/l.gpkg",
             "nlcd",
             "class",
-            30.0,
-            "coarse",
-            "train",
+            label_gsd=30.0,
+            trust="coarse",
+            split="train",
         ),
         Row("b", image=("/x/c.tif",)),
     )
@@ -109,3 +109,65 @@ def test_a_missing_file_is_named_before_any_work(folder):
     rows = read_scenes([{"image": "train/s1/{name}.png", "label": "train/masks/{name}.png"}], folder)
     with pytest.raises(ManifestError, match=r"masks/0001\.png"):
         check_files(rows, "scenes")
+
+
+@pytest.mark.parametrize("dates", [["2011-05-22", "2014", "2020-03"], ["t1", "t2", "t3"], ["t01", "t02", "t10"], [""]])
+def test_dates_are_taken_as_far_as_they_are_known_and_sort_as_texts(dates):
+    text = "site,date,image\n" + "".join(f"a,{date},{date}.tif\n" for date in reversed(dates))
+    rows = parse_manifest(text, where="m", folder=Path())
+    assert sorted(row.date for row in rows) == dates
+
+
+@pytest.mark.parametrize(
+    ("dates", "message"),
+    [
+        (["t1", "2014"], "'2014' and 't1', whose order is unknown"),
+        (["t2", "t10"], "write t01, t02"),
+        (["2014", "2014-05"], "'2014' and '2014-05', whose order is unknown"),
+        (["2014-13"], "date '2014-13' is not"),
+        (["20140731"], "date '20140731' is not"),
+        (["tomorrow"], "date 'tomorrow' is not"),
+        (["t1", "t1"], "given twice"),
+    ],
+)
+def test_dates_without_an_order_are_refused(dates, message):
+    text = "site,date,image\n" + "".join(f"a,{date},{number}.tif\n" for number, date in enumerate(dates))
+    with pytest.raises(ManifestError) as caught:
+        parse_manifest(text, where="scenes.csv", folder=Path())
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_masks_by_class_come_from_a_manifest():
+    text = "site,image,label\na,a.tif,changed=c.bmp;unchanged=u.bmp\nb,b.tif,year=2020/b.tif\n"
+    rows = parse_manifest(text, where="m", folder=Path("/x"))
+    assert rows[0].masks == (("changed", "/x/c.bmp"), ("unchanged", "/x/u.bmp"))
+    assert rows[0].label_files == ("/x/c.bmp", "/x/u.bmp")
+    assert rows[1].masks == () and rows[1].label_files == ("/x/year=2020/b.tif",)
+    assert parse_manifest(format_manifest(rows), where="m", folder=Path("/")) == rows
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "message"),
+    [
+        ("label,label_rest", "l.gpkg,other", "label_class"),
+        ("label_class", "house", "no label"),
+        ("label,label_class,label_field", "l.gpkg,house,kind", "leave out `label_field`"),
+        ("label,label_legend", "a=a.tif;b=b.tif,nlcd", "leave out `label_legend`"),
+        ("label,label_class", "a=a.tif;b=b.tif,a", "several masks and `label_class`"),
+    ],
+)
+def test_a_label_told_in_two_ways_is_refused(columns, values, message):
+    with pytest.raises(ManifestError) as caught:
+        parse_manifest(f"site,image,{columns}\na,a.tif,{values}\n", where="scenes.csv", folder=Path())
+    assert message in str(caught.value) and "line 2" in str(caught.value)
+
+
+def test_years_and_time_stamps_in_parquet_are_dates(tmp_path):
+    import pandas as pd
+
+    table = pd.DataFrame({"site": ["a", "b"], "image": ["a.tif", "b.tif"], "date": [2011, None]})
+    table.to_parquet(tmp_path / "m.parquet")
+    assert [row.date for row in read_scenes("m.parquet", tmp_path)] == ["2011", ""]
+    table["date"] = pd.to_datetime(["2011-05-22", "2012-01-01"])
+    table.to_parquet(tmp_path / "m.parquet")
+    assert [row.date for row in read_scenes("m.parquet", tmp_path)] == ["2011-05-22", "2012-01-01"]

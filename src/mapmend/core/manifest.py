@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date as Date
+from itertools import pairwise
 from pathlib import Path
 
 from mapmend.core.errors import ManifestError
@@ -14,6 +16,8 @@ from mapmend.core.plain import suggestion
 
 TRUSTS = ("reference", "noisy", "coarse", "outdated", "pseudo")
 SPLITS = ("train", "val", "test")
+_STEP = re.compile(r"t\d+")
+_COARSE_DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2]))?")
 
 
 @dataclass(frozen=True)
@@ -22,13 +26,15 @@ class Row:
 
     Attributes:
         site: the place; rows of one site share a grid.
-        date: ISO date, or empty when unknown.
+        date: `YYYY-MM-DD`, `YYYY-MM` or `YYYY`; `t1`, `t2`, ... where only the order is known; or empty.
         sensor: a name from the project's `sensors`, or a shipped sensor card.
         image: one file, or several that hold the bands.
         valid: raster that is 0 where the image must not be used.
-        label: class raster or polygons.
+        label: class raster, polygons or points; or several masks, one a class, as `class=file;class=file`.
         label_legend: legend, crosswalk or file that explains the label's codes; empty for the project's legend.
         label_field: attribute of a vector label that holds the class.
+        label_class: class of whatever the label marks: every feature, or every pixel that is not 0.
+        label_rest: class of what the label does not mark; empty: no label there.
         label_gsd: the label's own pixel size in metres, where the file does not show it.
         trust: what kind of imperfection to expect of the label.
         split: train, val or test; empty leaves the choice to the tool.
@@ -42,9 +48,25 @@ class Row:
     label: str | None = None
     label_legend: str | None = None
     label_field: str | None = None
+    label_class: str | None = None
+    label_rest: str | None = None
     label_gsd: float | None = None
     trust: str = "noisy"
     split: str = ""
+
+    @property
+    def masks(self) -> tuple[tuple[str, str], ...]:
+        """(class, file) of each mask, where the label is told by presence; empty where it holds codes or names."""
+        if self.label is None:
+            return ()
+        if self.label_class is not None:
+            return ((self.label_class, self.label),)
+        return _masks(self.label)
+
+    @property
+    def label_files(self) -> tuple[str, ...]:
+        """The label's files, mostly one."""
+        return tuple(file for _, file in self.masks) or ((self.label,) if self.label is not None else ())
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -67,16 +89,16 @@ def parse_manifest(text: str, *, where: str | Path, folder: Path) -> tuple[Row, 
     return check_rows(rows, where)
 
 
-def check_columns(names: Iterable[str], where: str | Path) -> None:
-    """Refuse columns that are not part of a manifest, naming the nearest that is.
+def check_columns(names: Iterable[str], where: str | Path, also: tuple[str, ...] = ()) -> None:
+    """Refuse columns that are neither part of a manifest nor among `also`, naming the nearest that is.
 
     Raises:
         ManifestError: there is one, or `site` is missing.
     """
     names = list(names)
     for name in names:
-        if name not in COLUMNS:
-            raise ManifestError(f"unknown column '{name}'", where=where, fix=suggestion(name, COLUMNS))
+        if name not in (*COLUMNS, *also):
+            raise ManifestError(f"unknown column '{name}'", where=where, fix=suggestion(name, (*COLUMNS, *also)))
     if "site" not in names:
         raise ManifestError("has no column 'site'", where=where, fix=f"the first line names {', '.join(COLUMNS)}")
 
@@ -96,17 +118,15 @@ def make_row(values: Mapping[str, str], where: str, folder: Path) -> Row:
         )
     for name in _PATHS:
         if name in values:
-            files = tuple(str(folder / part.strip()) for part in values[name].split(";") if part.strip())
-            plain[name] = files if name == "image" else files[0]
+            plain[name] = _absolute(name, values[name], folder)
     _check_choice(values.get("trust", "noisy"), TRUSTS, "trust", where)
     _check_choice(values.get("split", "train"), SPLITS, "split", where)
-    if "date" in values:
-        try:
-            Date.fromisoformat(values["date"])
-        except ValueError:
-            raise ManifestError(
-                f"date '{values['date']}' is not YYYY-MM-DD", where=where, fix="write 2024-07-31"
-            ) from None
+    if not _is_date(values.get("date", "t1")):
+        raise ManifestError(
+            f"date '{values['date']}' is not YYYY-MM-DD, YYYY-MM, YYYY or t1, t2, ...",
+            where=where,
+            fix="write 2024-07-31",
+        )
     if "label_gsd" in values:
         try:
             plain["label_gsd"] = float(values["label_gsd"])
@@ -114,14 +134,16 @@ def make_row(values: Mapping[str, str], where: str, folder: Path) -> Row:
             raise ManifestError(
                 f"label_gsd '{values['label_gsd']}' is not a number", where=where, fix="metres"
             ) from None
-    return Row(**plain)  # type: ignore[arg-type]
+    row = Row(**plain)  # type: ignore[arg-type]
+    _check_label(row, where)
+    return row
 
 
 def check_rows(rows: Iterable[Row], where: str | Path) -> tuple[Row, ...]:
-    """The rows, once it is certain that none is given twice and that there is one.
+    """The rows, once it is certain that there is one, that none is given twice, and that dates can be put in order.
 
     Raises:
-        ManifestError: neither holds.
+        ManifestError: one of these does not hold.
     """
     kept: dict[tuple[str, str, str], Row] = {}
     for row in rows:
@@ -133,6 +155,11 @@ def check_rows(rows: Iterable[Row], where: str | Path) -> tuple[Row, ...]:
         kept[key] = row
     if not kept:
         raise ManifestError("has no rows", where=where, fix="list at least one scene")
+    dates: dict[str, list[str]] = {}
+    for row in kept.values():
+        dates.setdefault(row.site, []).append(row.date)
+    for site, given in dates.items():
+        _check_order(site, sorted(set(given)), where)
     return tuple(kept.values())
 
 
@@ -145,6 +172,81 @@ def format_manifest(rows: Iterable[Row]) -> str:
         values = (getattr(row, name) for name in COLUMNS)
         writer.writerow([";".join(v) if isinstance(v, tuple) else "" if v is None else v for v in values])
     return out.getvalue()
+
+
+def _absolute(column: str, text: str, folder: Path) -> object:
+    masks = _masks(text) if column == "label" else ()
+    if masks:
+        return ";".join(f"{name}={folder / file}" for name, file in masks)
+    if column == "image":
+        return tuple(str(folder / part.strip()) for part in text.split(";") if part.strip())
+    return str(folder / text)
+
+
+def _masks(text: str) -> tuple[tuple[str, str], ...]:
+    """(class, file) of `class=file;class=file`; empty for a plain path, which may hold `=` too (`year=2020/a.tif`)."""
+    parts = [part.partition("=") for part in text.split(";") if part.strip()]
+    if len(parts) < 2 or not all(name.strip() and equals and file.strip() for name, equals, file in parts):
+        return ()
+    return tuple((name.strip(), file.strip()) for name, _, file in parts)
+
+
+def _check_label(row: Row, where: str) -> None:
+    named = row.label_class or row.label_rest
+    if row.label is None and named:
+        raise ManifestError(f"names class '{named}' of a label, and no label", where=where, fix="add `label`")
+    if row.label is not None and row.label_class and _masks(row.label):
+        raise ManifestError(
+            "gives a label several masks and `label_class`", where=where, fix="name each mask's class: a=a.tif;b=b.tif"
+        )
+    if row.label_rest and not row.masks:
+        raise ManifestError(
+            "`label_rest` needs to know what the label marks", where=where, fix="add `label_class`, or leave it out"
+        )
+    extra = "label_legend" if row.label_legend else "label_field" if row.label_field else ""
+    if row.masks and extra:
+        raise ManifestError(
+            f"`{extra}` explains codes, and this label is told by presence", where=where, fix=f"leave out `{extra}`"
+        )
+
+
+def _is_date(text: str) -> bool:
+    if _STEP.fullmatch(text) or _COARSE_DATE.fullmatch(text):
+        return True
+    try:
+        return Date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _check_order(site: str, dates: list[str], where: str | Path) -> None:
+    """Refuse dates whose order as texts is not their order in time.
+
+    Raises:
+        ManifestError: there are such.
+    """
+    known = [date for date in dates if date]
+    steps = [date for date in known if date.startswith("t")]
+    if steps and len(steps) < len(known):
+        known = [date for date in known if date not in steps]
+        raise ManifestError(
+            f"site '{site}' has dates '{known[0]}' and '{steps[0]}', whose order is unknown",
+            where=where,
+            fix="give all of them as dates, or all as t1, t2, ...",
+        )
+    if len({len(step) for step in steps}) > 1:
+        raise ManifestError(
+            f"site '{site}' has dates '{steps[0]}' and '{steps[-1]}' with other numbers of digits",
+            where=where,
+            fix="write t01, t02, ..., t10",
+        )
+    for one, later in pairwise(known):
+        if later.startswith(one):
+            raise ManifestError(
+                f"site '{site}' has dates '{one}' and '{later}', whose order is unknown",
+                where=where,
+                fix="give both to the month or day",
+            )
 
 
 def _check_choice(value: str, choices: tuple[str, ...], column: str, where: str) -> None:

@@ -1,30 +1,39 @@
-"""Scenes from what a project names: a manifest file (CSV or Parquet) or patterns of files in folders."""
+"""Scenes from what a project names: a manifest file (CSV or Parquet), patterns of files, or TorchGeo data sets."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from mapmend.core.errors import ManifestError
-from mapmend.core.manifest import COLUMNS, Row, check_columns, check_rows, make_row, parse_manifest
+from mapmend.core.manifest import Row, check_columns, check_rows, make_row, parse_manifest
+from mapmend.data.layouts import ScenePattern, expand
+from mapmend.data.torchgeo import TORCHGEO, torchgeo_rows
 
-ScenePattern = Mapping[str, object]
-_PLACEHOLDER = "{name}"
+__all__ = ["ScenePattern", "check_files", "read_scenes"]
 
 
-def read_scenes(source: str | Sequence[ScenePattern], base: Path) -> tuple[Row, ...]:
-    """Rows of a manifest file, or of file patterns.
+def read_scenes(source: str | Sequence[ScenePattern], base: Path, store: Path | None = None) -> tuple[Row, ...]:
+    """Rows of a manifest file, or of entries that are file patterns (`layouts.expand`) or name a TorchGeo data set.
 
-    A pattern is a row of a manifest whose files hold `{name}`, which stands for whatever differs from file to
-    file; `image` may map sensors to files, which makes a row for each. `site` is `{name}` unless given.
+    Args:
+        source: the manifest's file, or the entries.
+        base: folder that relative paths start from.
+        store: folder for what has to be written first, the samples of data sets; `from_torchgeo` in `base` if None.
 
     Raises:
         ManifestError: a file is missing, a pattern matches nothing, or a row does not fit.
     """
     if isinstance(source, str):
         return _read_file(base / source)
-    rows = [row for number, pattern in enumerate(source, start=1) for row in _expand(pattern, number, base)]
+    rows: list[Row] = []
+    for number, entry in enumerate(source, start=1):
+        where = f"scenes, entry {number}"
+        if TORCHGEO in entry:
+            rows += torchgeo_rows(entry, where, base, store or base / "from_torchgeo")
+        else:
+            rows += expand(entry, where, base)
     return check_rows(rows, "scenes")
 
 
@@ -35,7 +44,7 @@ def check_files(rows: Sequence[Row], where: str | Path) -> None:
         ManifestError: one does not.
     """
     for row in rows:
-        for path in (*row.image, row.valid, row.label):
+        for path in (*row.image, row.valid, *row.label_files):
             if path is not None and not Path(path).exists():
                 raise ManifestError(
                     f"site '{row.site}': file does not exist: {path}", where=where, fix="correct the path"
@@ -64,56 +73,17 @@ def _read_parquet(path: Path) -> tuple[Row, ...]:
     check_columns(table.columns, path)
     rows = [
         make_row(
-            {str(k): str(v) for k, v in line.items() if not pd.isna(v) and str(v)}, f"{path}, row {number}", path.parent
+            {str(k): _text(v) for k, v in line.items() if not pd.isna(v) and v != ""},
+            f"{path}, row {number}",
+            path.parent,
         )
         for number, line in enumerate(table.to_dict("records"), start=1)
     ]
     return check_rows(rows, path)
 
 
-def _expand(pattern: ScenePattern, number: int, base: Path) -> list[Row]:
-    where = f"scenes, entry {number}"
-    values = dict(pattern)
-    images = values.pop("image", {"": None})
-    images = dict(images) if isinstance(images, Mapping) else {str(values.pop("sensor", "")): images}
-    fixed = {key: str(value) for key, value in values.items() if value is not None}
-    fixed.setdefault("site", _PLACEHOLDER)
-    check_columns([*fixed, "image", "sensor"], where)
-    names = _names([str(value) for value in [*images.values(), fixed.get("label")] if value is not None], base, where)
-    rows = []
-    for name in names:
-        for sensor, image in images.items():
-            filled = {key: value.replace(_PLACEHOLDER, name) for key, value in fixed.items()}
-            if image is not None:
-                filled["image"] = str(image).replace(_PLACEHOLDER, name)
-            if sensor:
-                filled["sensor"] = sensor
-            rows.append(make_row(filled, where, base))
-    return rows
-
-
-def _names(patterns: list[str], base: Path, where: str) -> list[str]:
-    """What `{name}` stands for in the first pattern that has it; files of the others are checked later."""
-    with_name = [pattern for pattern in patterns if _PLACEHOLDER in pattern]
-    if not patterns:
-        raise ManifestError("names neither image nor label", where=where, fix=f"keys: {', '.join(COLUMNS)}")
-    if not with_name:
-        return [""]
-    first = with_name[0].split(";")[0]
-    head, _, tail = first.partition(_PLACEHOLDER)
-    expression = re.compile(
-        re.escape(head) + r"([^/]+)" + re.escape(tail.replace(_PLACEHOLDER, "\0")).replace("\0", r"\1")
-    )
-    folder = base / head.rpartition("/")[0]
-    candidates = folder.glob(first[len(head.rpartition("/")[0]) :].lstrip("/").replace(_PLACEHOLDER, "*"))
-    found = (expression.fullmatch(_relative(path, base, first)) for path in candidates)
-    names = sorted(match.group(1) for match in found if match)
-    if not names:
-        raise ManifestError(
-            f"no file matches '{first}' below {base}", where=where, fix="check the folder and the pattern"
-        )
-    return names
-
-
-def _relative(path: Path, base: Path, pattern: str) -> str:
-    return str(path) if Path(pattern).is_absolute() else path.relative_to(base).as_posix()
+def _text(value: object) -> str:
+    """As it would stand in a CSV: a column of years with gaps holds floats, one of days may hold time stamps."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value.date().isoformat() if isinstance(value, datetime) else str(value)

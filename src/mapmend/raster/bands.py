@@ -95,6 +95,13 @@ def match_bands(
     return tuple((one.file, one.index) for one in chosen), place
 
 
+def taken_for_alpha(source: ImageSource) -> tuple[int, ...]:
+    """Places, among the wanted bands, of those that their file marks as alpha."""
+    infos = {file: raster_info(file) for file in source.files}
+    places, _ = match_bands(source, list(infos.values()))
+    return tuple(slot for slot, (file, index) in enumerate(places) if _is_alpha(infos[file], index))
+
+
 def alpha_band(info: RasterInfo, used: Sequence[int], sensor: Sensor) -> int | None:
     """The index of a file's alpha band if that says what is valid; None where it is a band of the sensor.
 

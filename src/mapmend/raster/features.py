@@ -154,13 +154,21 @@ def _box_in_file(info: VectorInfo, grid: Grid, window: Window) -> tuple[float, f
     return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
 
+def total_bounds(info: VectorInfo) -> tuple[float, float, float, float] | None:
+    """Left, bottom, right and top of all features in the file's CRS; None without features."""
+    with vector_faults(info.path):
+        read = pyogrio.read_info(Path(info.path).absolute(), layer=info.layer, force_total_bounds=True)
+    bounds = read["total_bounds"]
+    if bounds is None or info.count == 0:
+        return None
+    left, bottom, right, top = (float(number) for number in bounds)
+    return left, bottom, right, top
+
+
 def touches(info: VectorInfo, grid: Grid) -> bool:
     """Whether the bounds of a file's features overlap a grid."""
-    with vector_faults(info.path):
-        bounds = pyogrio.read_info(Path(info.path).absolute(), layer=info.layer, force_total_bounds=True)[
-            "total_bounds"
-        ]
-    if bounds is None or info.count == 0:
+    bounds = total_bounds(info)
+    if bounds is None:
         return False
     outline = np.array([shapely.segmentize(shapely.box(*bounds), max(1e-9, np.ptp(bounds[::2]) / 16))], dtype=object)
     points = shapely.get_coordinates(_to_pixels(outline, info, grid))

@@ -92,6 +92,18 @@ def _is_colour_coded(info: RasterInfo) -> bool:
 
 def _read_ids(info: RasterInfo, colours: bool, crosswalk: Crosswalk, window: Window) -> tuple[Array, Bool]:
     """Ids 1×H×W of a window inside the file, and where there is a label."""
+    data, valid = read_codes(info, window)
+    if colours:
+        opacity = np.where(valid, 255, 0)[..., None].astype(np.uint8)
+        codes = crosswalk.from_colors(np.concatenate([np.moveaxis(data, 0, -1), opacity], axis=-1), where=info.path)
+    else:
+        codes = data[0]
+    ids = crosswalk.apply(codes, valid, where=info.path)
+    return ids[None], ids != NODATA
+
+
+def read_codes(info: RasterInfo, window: Window) -> tuple[Array, Bool]:
+    """Stored numbers C×H×W of a window inside a label's file, alpha left out, and where there is a label, H×W."""
     alpha = info.colorinterp.index("alpha") + 1 if "alpha" in info.colorinterp else None
     data_bands = [index for index in range(1, info.count + 1) if index != alpha]
     area = RasterioWindow(window.col, window.row, window.width, window.height)
@@ -107,11 +119,4 @@ def _read_ids(info: RasterInfo, colours: bool, crosswalk: Crosswalk, window: Win
     for band, index in zip(data, data_bands, strict=True):
         nodata = info.nodata[index - 1]
         missing &= (band == nodata) if nodata is not None else False
-    valid &= ~missing
-    if colours:
-        opacity = np.where(valid, 255, 0)[..., None].astype(np.uint8)
-        codes = crosswalk.from_colors(np.concatenate([np.moveaxis(data, 0, -1), opacity], axis=-1), where=info.path)
-    else:
-        codes = data[0]
-    ids = crosswalk.apply(codes, valid, where=info.path)
-    return ids[None], ids != NODATA
+    return data, valid & ~missing

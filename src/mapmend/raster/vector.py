@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,7 @@ __all__ = ["Aoi", "VectorInfo", "VectorLabels", "is_vector", "load_aoi", "vector
 
 _WHOLE_BYTES = 2**26  # files up to this size are read once and indexed; larger ones are asked window by window
 _PROBE = 1000  # features looked at to find the field with the classes
+_MOST_LISTED = 8  # unknown classes in a message
 _FIELD_NAMES = ("class", "label", "classname", "class_name", "class_id", "code", "landcover", "land_cover", "lc")
 
 
@@ -42,7 +45,7 @@ class VectorLabels:
     Args:
         path: GeoPackage, Shapefile or GeoJSON.
         grid: the grid to rasterise on.
-        crosswalk: from the attribute's codes or names to the legend.
+        crosswalk: from the attribute's codes or names to the legend; None: every feature has the id 1.
         field: the attribute; None: the only one whose values are all codes or names of the crosswalk.
 
     Attributes:
@@ -53,10 +56,10 @@ class VectorLabels:
         GridError: no CRS where one is needed, or no overlap with the grid.
     """
 
-    def __init__(self, path: str | Path, grid: Grid, crosswalk: Crosswalk, field: str | None = None) -> None:
+    def __init__(self, path: str | Path, grid: Grid, crosswalk: Crosswalk | None, field: str | None = None) -> None:
         self._info, self._grid, self._crosswalk = vector_info(path), grid, crosswalk
         check_crs(self._info, grid)
-        self._field = _class_field(self._info, crosswalk, field)
+        self._field = None if crosswalk is None else _class_field(self._info, crosswalk, field)
         self._mended: set[int] = set()
         self._small = Path(path).stat().st_size <= _WHOLE_BYTES
         self._whole: tuple[Geometries, npt.NDArray[np.uint8], shapely.STRtree] | None = None
@@ -100,11 +103,34 @@ class VectorLabels:
 
     def _load(self, window: Window | None) -> tuple[Geometries, npt.NDArray[np.uint8]]:
         geometries, values = read_features(self._info, self._grid, self._field, window, self._mended)
-        ids = {value: self._id_of(value) for value in dict.fromkeys(values)}
+        if self._crosswalk is None:
+            return geometries, np.ones(len(geometries), np.uint8)
+        ids = _ids_of(dict(Counter(values)), self._crosswalk, self._info.path)
         return geometries, np.array([ids[value] for value in values], np.uint8)
 
-    def _id_of(self, value: object) -> int:
-        return NODATA if _is_missing(value) else self._crosswalk.id_of(_plain(value), where=self._info.path)
+
+def _ids_of(counts: Mapping[object, int], crosswalk: Crosswalk, where: str) -> dict[object, int]:
+    """The id of each value of the attribute.
+
+    Raises:
+        LegendError: some are unknown; all of them are listed with the number of their features.
+    """
+    ids, unknown, first = {}, [], None
+    for value, count in counts.items():
+        try:
+            ids[value] = NODATA if _is_missing(value) else crosswalk.id_of(_plain(value), where=where)
+        except LegendError as fault:
+            unknown.append((count, value))
+            first = first or fault
+    if first is None:
+        return ids
+    unknown.sort(key=lambda one: (-one[0], str(one[1])))
+    listed = ", ".join(
+        f"'{_shown(value)}' ({count} feature{'s' * (count > 1)})" for count, value in unknown[:_MOST_LISTED]
+    )
+    more = f" and {len(unknown) - _MOST_LISTED} more" if len(unknown) > _MOST_LISTED else ""
+    plural = "classes" if len(unknown) > 1 else "class"
+    raise LegendError(f"{plural} {listed}{more} not in '{crosswalk.source}'", where=where, fix=first.fix)
 
 
 class Aoi:
@@ -188,6 +214,10 @@ def _class_field(info: VectorInfo, crosswalk: Crosswalk, field: str | None) -> s
         found = f"fields {', '.join(choice)} could all" if choice else f"no field (of {listed}) seems to"
         raise VectorError(f"{found} hold the classes", where=info.path, fix="name the field with the classes")
     return choice[0]
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _is_missing(value: object) -> bool:

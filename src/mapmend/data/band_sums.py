@@ -1,0 +1,110 @@
+"""Sums over the pixels of an image, and the statistics and faults that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mapmend.core.errors import RasterError, SensorError
+from mapmend.core.grid import windows
+from mapmend.core.sensor import Sensor, check_fit
+from mapmend.data.sites import BandStatistics
+from mapmend.raster.bands import ImageSource, taken_for_alpha
+from mapmend.raster.reading import Reader
+
+_SURVEYED = 256  # side of the windows that are looked at where not all are
+_STRAY = 0.01  # share of pixels that may lie outside the sensor's range: glints, saturated roofs
+_OPAQUE = 0.0005  # of a band whose values are all 0 or the highest, the mean of v · (top - v) lies below this · top²
+
+
+@dataclass(frozen=True)
+class BandSums:
+    """Sums from which `BandStatistics` follow; they add up over windows."""
+
+    count: int
+    pixels: int
+    outside: int
+    total: np.ndarray
+    squares: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def survey(reader: Reader, most: int = 64) -> BandSums:
+    """Statistics from at most `most` windows, evenly spread over the grid."""
+    every = list(windows(reader.grid, _SURVEYED))
+    chosen = every if len(every) <= most else [every[i] for i in np.linspace(0, len(every) - 1, most).astype(int)]
+    return add([sums_of(*reader.read(window), reader.source.sensor) for window in chosen])
+
+
+def sums_of(pixels: np.ndarray, valid: np.ndarray, sensor: Sensor) -> BandSums:
+    """Sums of pixels C×H×W over where they are valid, H×W."""
+    values = pixels[:, valid].astype(np.float64)
+    if not values.size:
+        nothing = np.zeros(len(pixels))
+        return BandSums(0, valid.size, 0, nothing, nothing, nothing + np.inf, nothing - np.inf)
+    lowest, highest = sensor.valid_range or (-np.inf, np.inf)
+    outside = int(((values < lowest) | (values > highest)).any(0).sum())
+    moments = values.sum(1), (values**2).sum(1), values.min(1), values.max(1)
+    return BandSums(values.shape[1], valid.size, outside, *moments)
+
+
+def add(parts: Sequence[BandSums]) -> BandSums:
+    """The sums over all windows from those over each."""
+    return BandSums(
+        sum(part.count for part in parts),
+        sum(part.pixels for part in parts),
+        sum(part.outside for part in parts),
+        np.sum([part.total for part in parts], axis=0),
+        np.sum([part.squares for part in parts], axis=0),
+        np.min([part.low for part in parts], axis=0),
+        np.max([part.high for part in parts], axis=0),
+    )
+
+
+def finish(sums: BandSums, source: ImageSource, dtype: np.dtype[Any]) -> BandStatistics:
+    """Statistics from sums.
+
+    Args:
+        sums: over the whole image, or over windows spread over it.
+        source: the image.
+        dtype: type of its pixels.
+
+    Raises:
+        RasterError: nothing in it is valid.
+        SensorError: its values do not fit the sensor card, or a band is no measurement but an alpha band.
+    """
+    if sums.count == 0:
+        raise RasterError("has no valid pixel", where=source.files[0], fix="check nodata, mask and quality band")
+    if sums.outside > _STRAY * sums.count:
+        check_fit(source.sensor, where=source.files[0], low=float(sums.low.min()), high=float(sums.high.max()))
+    if dtype.kind == "u":
+        _refuse_alpha(sums, source, int(np.iinfo(dtype).max))
+    mean = sums.total / sums.count
+    std = np.sqrt(np.maximum(sums.squares / sums.count - mean**2, 0))
+    return BandStatistics(
+        sums.count,
+        mean=tuple(mean.tolist()),
+        std=tuple(std.tolist()),
+        low=tuple(sums.low.tolist()),
+        high=tuple(sums.high.tolist()),
+        valid_share=sums.count / sums.pixels,
+    )
+
+
+def _refuse_alpha(sums: BandSums, source: ImageSource, top: int) -> None:
+    """Refuse a wanted band that its file marks as alpha and that holds 0 and the highest value alone.
+
+    The mark alone says little: many writers put it on the near infrared of any four-band file.
+    """
+    for slot in taken_for_alpha(source):
+        if top * sums.total[slot] - sums.squares[slot] <= _OPAQUE * top**2 * sums.count:
+            card = f"sensor card '{source.sensor.name}'"
+            raise SensorError(
+                f"an alpha band (0 and {top} alone) would be taken for '{source.bands[slot]}' of {card}",
+                where=source.files[0],
+                fix=f"use a card of {len(source.bands) - 1} bands: alpha then says what is valid",
+            )
