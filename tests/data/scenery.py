@@ -13,10 +13,12 @@ from mapmend.core.grid import Grid, make_grid
 UTM = "EPSG:32632"
 
 
-def grid(height: int, width: int, pixel: float | tuple[float, float] = 1.0, crs: str | None = UTM) -> Grid:
-    """A north-up grid; `pixel` is the width, or width and height."""
+def grid(
+    height: int, width: int, pixel: float | tuple[float, float] = 1.0, crs: str | None = UTM, east: float = 0
+) -> Grid:
+    """A north-up grid; `pixel` is the width, or width and height; `east` moves it to other ground."""
     across, down = pixel if isinstance(pixel, tuple) else (pixel, pixel)
-    return make_grid((height, width), Affine(across, 0, 500_000, 0, -down, 5_300_000), crs)
+    return make_grid((height, width), Affine(across, 0, 500_000 + east, 0, -down, 5_300_000), crs)
 
 
 def write(path: Path, pixels: np.ndarray, on: Grid, *, nodata: float | None = None, **profile: object) -> str:

@@ -29,12 +29,13 @@ def sites(folder, shapes=((200, 240),), *, labels=None, nodata=0, **row):
         pixels = image_of(ids, number)
         pixels[:, :, :16] = 0  # a strip without data
         label = ids if labels is None else labels[number]
+        on = grid(*shape, east=1000 * number)  # sites on the same ground would fall on the same side
         rows.append(
             Row(
                 f"s{number}",
                 sensor="optical",
-                image=(write(folder / f"i{number}.tif", pixels, grid(*shape), nodata=nodata),),
-                label=write(folder / f"l{number}.tif", label, grid(*shape)),
+                image=(write(folder / f"i{number}.tif", pixels, on, nodata=nodata),),
+                label=write(folder / f"l{number}.tif", label, on),
                 **row,
             )
         )
