@@ -1,9 +1,13 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from mapmend.accuracy.change import ChangeAccuracy
 from mapmend.accuracy.confusion import ConfusionMatrix
 from mapmend.core.legend import load_legend
+from mapmend.report.change_data import ChangePanel, ChangeReport
 from mapmend.report.data import Accuracy, ClassAreas, CurvePoint, ReportData, SitePanel, StepTime
 from mapmend.report.stretch import stretch
 
@@ -104,3 +108,74 @@ def make_report(legend="openearthmap", side=64, sites=2, seed=0, curve=120):
 @pytest.fixture(scope="session")
 def report():
     return make_report
+
+
+def _earlier(legend, rng, truth, mapped, valid, image):
+    """What a place was before: some blobs of other classes; the earlier map sees most of them, and others besides."""
+    side = len(truth)
+    grain = max(4, side // 8)
+    real, unreal = _smooth(rng, side, grain) > 1.0, _smooth(rng, side, grain) > 1.7
+    blobs = [ndimage.label(part)[0] for part in (real, unreal)]
+    others = [np.array(legend.ids)[rng.integers(0, len(legend), part.max() + 1)][part] for part in blobs]
+    found = real & (_smooth(rng, side, grain) < 0.9)
+    old_truth = np.where(real, others[0], truth)
+    old_map = np.select([found, unreal], others, mapped)
+    old_map[~valid] = 255
+    probability = np.where(old_map != mapped, 160, 12) + rng.integers(0, 40, (side, side))
+    probability[~valid] = 255
+    old_image = np.where(real[..., None], image[::-1], image)
+    return old_truth.astype(np.uint8), old_map.astype(np.uint8), probability.astype(np.uint8), old_image
+
+
+def make_change_report(legend="openearthmap", side=64, sites=2, seed=0):
+    """`make_report` with an earlier date for each site."""
+    data = make_report(legend, side, sites, seed)
+    legend, rng = data.legend, np.random.default_rng(seed)
+    accuracy = ChangeAccuracy(legend.names, "ha")
+    of_old = ConfusionMatrix(legend.names)
+    panels, size = [], np.full((side, side), 0.0004)
+    for site in data.sites:
+        old_truth, old_map, probability, image = _earlier(legend, rng, site.reference, site.map, site.valid, site.image)
+        earlier = ChangePanel(
+            site.valid,
+            "2016-07-01",
+            image,
+            site.label,
+            old_map,
+            site.confidence,
+            np.where(site.valid, old_truth, 255).astype(np.uint8),
+            probability,
+            site.map,
+        )
+        panels.append(dataclasses.replace(site, change=earlier))
+        truth = [np.where(site.valid, legend.lut[ids], 255).astype(np.uint8) for ids in (old_truth, site.reference)]
+        accuracy.update(tuple(truth), (legend.lut[old_map], legend.lut[site.map]), size)
+        of_old.update(earlier.reference, old_map, lut=legend.lut)
+    areas = tuple(tuple(row) for row in accuracy.map_areas.tolist())
+    change = ChangeReport(
+        unit="ha",
+        areas=areas,
+        patches=37,
+        dates=(("2016-07-01", "2024-07-31"),) * sites,
+        threshold=0.5,
+        mmu="0.1 ha",
+        dropped_patches=12,
+        dropped_area=0.51,
+        accuracy=accuracy,
+        reference="Both sites have a reference at both dates.",
+    )
+    before = ClassAreas("ha", tuple(sum(row) for row in areas))
+    after = ClassAreas("ha", tuple(sum(column) for column in zip(*areas, strict=True)))
+    return dataclasses.replace(
+        data,
+        sites=tuple(panels),
+        change=change,
+        areas=after,
+        areas_before=before,
+        accuracy_before=Accuracy(of_old, None, "The reference of 2016 is a map made by hand."),
+    )
+
+
+@pytest.fixture(scope="session")
+def change_report_data():
+    return make_change_report

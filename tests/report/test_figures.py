@@ -5,7 +5,7 @@ import pytest
 
 from mapmend.core.legend import Legend, LegendClass
 from mapmend.report.data import SitePanel
-from mapmend.report.figures import class_picture, confidence_colours, confidence_picture, sample, site_layers
+from mapmend.report.figures import class_picture, confidence_colours, sample, site_layers, steps_picture
 
 LEGEND = Legend(
     "four",
@@ -63,7 +63,8 @@ def test_no_data_is_hatched_with_colours_of_no_class():
 def test_confidence_is_read_off_a_scale_that_only_gets_lighter():
     lights = [lightness(colour) for colour in confidence_colours()]
     assert all(later > earlier for earlier, later in zip(lights, lights[1:], strict=False))
-    drawn = np.asarray(confidence_picture(np.array([[0, 9, 10, 199, 200, 255]], np.uint8).repeat(420, 0), 720))
+    confidence = np.array([[0, 9, 10, 199, 200, 255]], np.uint8).repeat(420, 0)
+    drawn = np.asarray(steps_picture(confidence, confidence_colours(), 720))
     row = drawn[0, :: drawn.shape[1] // 6]
     assert row[:5].tolist() == [0, 0, 1, 19, 19] and row[5] >= 20
 

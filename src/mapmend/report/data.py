@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from mapmend.accuracy.confusion import ConfusionMatrix
 from mapmend.core.legend import Legend
-
-Classes = npt.NDArray[np.uint8]
+from mapmend.report.change_data import ChangePanel, ChangeReport, Classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +29,7 @@ class SitePanel:
         pixel_size: ground width of a pixel of these arrays in metres, where it is known.
         note: what a reader should know of the site, such as the split it belongs to.
         pixel_height: ground height of a pixel in metres, where it is not its width (degrees, anisotropic grids).
+        change: the earlier date, where the site was mapped at two; all else is of the later one.
     """
 
     name: str
@@ -43,6 +43,7 @@ class SitePanel:
     pixel_size: float | None = None
     note: str = ""
     pixel_height: float | None = None
+    change: ChangePanel | None = None
 
     @property
     def aspect(self) -> float:
@@ -59,6 +60,8 @@ class SitePanel:
                 raise ValueError(f"{name} is {layer.dtype} {layer.shape}, not uint8 {self.valid.shape}")
         if self.image is not None and (self.image.shape != (*self.valid.shape, 3) or self.image.dtype != np.uint8):
             raise ValueError(f"image is {self.image.dtype} {self.image.shape}, not uint8 {(*self.valid.shape, 3)}")
+        if self.change is not None and self.change.valid.shape != self.valid.shape:
+            raise ValueError(f"the earlier date is {self.change.valid.shape}, the later one {self.valid.shape}")
 
 
 @dataclass(frozen=True)
@@ -116,8 +119,11 @@ class ReportData:
         sites: places in the order in which they are shown; the page shows the first few.
         curves: the training log, by step.
         best_step: the step whose weights became the model.
-        areas: area of each class.
-        accuracy: counts against a reference.
+        areas: area of each class; of two dates, at the later one.
+        areas_before: area of each class at the earlier date.
+        accuracy: counts against a reference; of two dates, at the later one.
+        accuracy_before: counts against a reference at the earlier date.
+        change: what changed between two dates.
         times: duration of each step.
         notes: what the reader should know.
         warnings: what the reader must know.
@@ -137,14 +143,22 @@ class ReportData:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
+    areas_before: ClassAreas | None = None
+    accuracy_before: Accuracy | None = None
+    change: ChangeReport | None = None
 
     def __post_init__(self) -> None:
-        if self.areas is not None:
-            for name in ("map", "label", "reference"):
-                values = getattr(self.areas, name)
+        for areas in (self.areas, self.areas_before):
+            for name in ("map", "label", "reference") if areas is not None else ():
+                values = getattr(areas, name)
                 if values is not None and len(values) != len(self.legend):
                     raise ValueError(f"{len(values)} areas ({name}) for {len(self.legend)} classes")
-        if self.accuracy is not None:
-            for matrix in (self.accuracy.map, self.accuracy.label):
+        for accuracy in (self.accuracy, self.accuracy_before):
+            for matrix in (accuracy.map, accuracy.label) if accuracy is not None else ():
                 if matrix is not None and matrix.names != self.legend.names:
                     raise ValueError("a confusion matrix of other classes than the legend's")
+        if self.change is not None:
+            if {len(row) for row in (self.change.areas, *self.change.areas)} != {len(self.legend)}:
+                raise ValueError(f"areas from class to class that are not {len(self.legend)}×{len(self.legend)}")
+            if self.change.accuracy is not None and self.change.accuracy.names != self.legend.names:
+                raise ValueError("an accuracy of change of other classes than the legend's")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ from mapmend.report.marks import Mark, place_marks
 from mapmend.report.wording import spoken
 
 Rgb = tuple[int, int, int]
+Group = Literal["", "before", "after", "change"]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 # "no data" is a hatching in every layer: no legend has it as a class, and it stays what it is in grey print
@@ -25,10 +28,11 @@ _LEAST_SIDE = 400  # smaller arrays are enlarged by whole factors, so that no vi
 
 # The four outcomes differ in lightness (95, 69, 46, 22 in CIE L*) and, for every kind of colour vision, in hue
 _RIGHT, _GAINED, _LOST, _WRONG = range(4)
-_OUTCOME_COLOURS: list[Rgb] = [(240, 240, 240), (86, 180, 233), (190, 75, 0), (54, 54, 54)]
+OUTCOME_COLOURS: list[Rgb] = [(240, 240, 240), (86, 180, 233), (190, 75, 0), (54, 54, 54)]
 
 CONFIDENCE_STEPS = 20
-_CONFIDENCE_FULL = 200  # a confidence raster holds 200·p
+FULL = 200  # confidence and probability rasters hold 200·p
+KINDS = ("image", "label", "map", "confidence", "reference", "comparison")
 
 
 @dataclass(frozen=True)
@@ -40,56 +44,82 @@ class Outcome:
     colour: Rgb
 
 
+@dataclass(frozen=True)
+class Ramp:
+    """The colours of a picture of shares, from 0 to 100 %, and what 100 % means."""
+
+    colours: tuple[Rgb, ...]
+    full: str
+
+
 @dataclass(frozen=True, eq=False)
 class Layer:
     """One picture of a site.
 
     Attributes:
-        kind: image, label, map, confidence, reference or comparison.
+        kind: image, label, map, confidence, reference or comparison, with `_before` at the earlier of two dates;
+            probability, change, updated or found.
         title: what stands above it.
         alt: what it shows, for those who do not see it.
-        picture: palette picture for classes and steps, colour picture for images.
+        draw: the picture, of at most so many pixels on its long side: a palette picture for classes and steps, a
+            colour picture for images.
         marks: numbers to be written on it.
         outcomes: what a comparison's colours mean.
+        ids: legend ids of the classes whose colours it shows.
+        ramp: the colours of a picture of shares.
+        group: which of two dates it shows, or the change between them; '' for a site of one date.
+        date: the date it shows, '' where it shows none.
     """
 
     kind: str
     title: str
     alt: str
-    picture: Image.Image
+    draw: Callable[[int], Image.Image]
     marks: tuple[Mark, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    ids: frozenset[int] = frozenset()
+    ramp: Ramp | None = None
+    group: Group = ""
+    date: str = ""
 
 
-def site_layers(site: SitePanel, legend: Legend, side: int = 720) -> list[Layer]:
-    """The layers a site has, side by side on the same extent; none is longer than `side` pixels.
+def site_layers(site: SitePanel, legend: Legend) -> list[Layer]:
+    """The layers a site has at its one date, or at the later one, on the same extent.
 
     Classes, confidence and comparison are sampled, never averaged; only the image is.
     """
     layers = []
     place = f"{site.name}, {site.date}" if site.date else site.name
     if site.image is not None:
-        picture = image_picture(site.image, site.valid, side)
-        layers.append(Layer("image", "Image", f"Image of {place}", picture))
+        layers.append(Layer("image", "Image", f"Image of {place}", partial(image_picture, site.image, site.valid)))
     for kind, title in (("label", "Label given"), ("map", "New map"), ("reference", "Reference")):
         ids = getattr(site, kind)
         if ids is not None:
             indices = np.where(site.valid, legend.lut[ids], NODATA).astype(np.uint8)
-            alt = f"{title}, {place}: {_composition(indices, legend)}"
-            picture, marks = class_picture(indices, legend, side), place_marks(indices, legend)
-            layers.append(Layer(kind, title, alt, picture, marks))
+            layers.append(class_layer(kind, title, place, indices, legend))
     if site.confidence is not None:
         shown = np.where(site.valid, site.confidence, NODATA)
         known = shown[shown != NODATA]
-        mean = f"mean {known.mean() / _CONFIDENCE_FULL:.0%}" if known.size else "no data"
-        layers.append(
-            Layer(
-                "confidence", "Confidence", f"Confidence of the map, {place}: {mean}", confidence_picture(shown, side)
-            )
-        )
-    compared = _compare(site, legend, side)
-    order = ("image", "label", "map", "confidence", "reference", "comparison")
-    return sorted(layers + ([compared] if compared else []), key=lambda layer: order.index(layer.kind))
+        mean = f"mean {known.mean() / FULL:.0%}" if known.size else "no data"
+        alt, colours = f"Confidence of the map, {place}: {mean}", confidence_colours()
+        draw = partial(steps_picture, shown, colours)
+        layers.append(Layer("confidence", "Confidence", alt, draw, ramp=Ramp(tuple(colours), "sure")))
+    compared = _compare(site, legend)
+    layers = sorted(layers + ([compared] if compared else []), key=lambda layer: KINDS.index(layer.kind))
+    return [replace(layer, date=site.date) for layer in layers]
+
+
+def class_layer(kind: str, title: str, place: str, indices: npt.NDArray[np.uint8], legend: Legend) -> Layer:
+    """A layer of class indices, 255 where there is none."""
+    counts = np.bincount(indices.ravel(), minlength=256)[: len(legend)]
+    return Layer(
+        kind,
+        title,
+        f"{title}, {place}: {_composition(counts, legend)}",
+        partial(class_picture, indices, legend),
+        place_marks(indices, legend),
+        ids=frozenset(legend.ids[index] for index in np.flatnonzero(counts)),
+    )
 
 
 def image_picture(image: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_], side: int) -> Image.Image:
@@ -106,18 +136,28 @@ def image_picture(image: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_], si
 
 def class_picture(indices: npt.NDArray[np.uint8], legend: Legend, side: int) -> Image.Image:
     """Class indices (255 where there is none) in the legend's colours, sampled to at most `side` pixels."""
-    return _palette_picture(sample(indices, side), legend.colors)
+    return palette_picture(sample(indices, side), legend.colors)
 
 
-def confidence_picture(confidence: npt.NDArray[np.uint8], side: int) -> Image.Image:
-    """Confidence (200·p, 255 where there is none) in steps of 5 % of a perceptually uniform scale."""
-    step = np.minimum(confidence // (_CONFIDENCE_FULL // CONFIDENCE_STEPS), CONFIDENCE_STEPS - 1)
-    return _palette_picture(sample(np.where(confidence == NODATA, NODATA, step), side), confidence_colours())
+def steps_picture(shares: npt.NDArray[np.uint8], colours: list[Rgb], side: int) -> Image.Image:
+    """Confidence or probability (200·p, 255 where there is none) in equal steps, one a colour."""
+    step = np.minimum(shares // (FULL // len(colours)), len(colours) - 1)
+    return palette_picture(sample(np.where(shares == NODATA, NODATA, step), side), colours)
+
+
+def outcome_picture(outcomes: npt.NDArray[np.uint8], side: int) -> Image.Image:
+    """Positions in `OUTCOME_COLOURS`, 255 where nothing is compared."""
+    return palette_picture(sample(outcomes, side), OUTCOME_COLOURS)
 
 
 def confidence_colours() -> list[Rgb]:
-    """The colours of the steps, lowest confidence first."""
-    shades = colormaps["viridis"](np.linspace(0, 1, CONFIDENCE_STEPS))[:, :3]
+    """The colours of the steps of 5 %, lowest confidence first, on a perceptually uniform scale."""
+    return scale_colours("viridis")
+
+
+def scale_colours(name: str, low: float = 0.0, high: float = 1.0) -> list[Rgb]:
+    """Twenty colours of one of matplotlib's scales between two places on it."""
+    shades = colormaps[name](np.linspace(low, high, CONFIDENCE_STEPS))[:, :3]
     return [(int(red), int(green), int(blue)) for red, green, blue in np.round(shades * 255)]
 
 
@@ -148,22 +188,22 @@ def _hatching(shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
     return stripes
 
 
-def _palette_picture(indices: npt.NDArray[np.generic], colours: list[Rgb]) -> Image.Image:
+def palette_picture(indices: npt.NDArray[np.generic], colours: list[Rgb]) -> Image.Image:
+    """Positions in a list of at most 254 colours, exactly; 255 is hatched."""
     shown = np.where(indices == NODATA, len(colours) + _hatching(indices.shape), indices).astype(np.uint8)
     picture = Image.fromarray(shown)
     picture.putpalette(bytes(part for colour in (*colours, *_HATCH) for part in colour))
     return picture
 
 
-def _composition(indices: npt.NDArray[np.uint8], legend: Legend) -> str:
-    counts = np.bincount(indices.ravel(), minlength=256)[: len(legend)]
+def _composition(counts: npt.NDArray[np.intp], legend: Legend) -> str:
     if not counts.sum():
         return "no data"
     largest = [index for index in np.argsort(-counts, kind="stable")[:3] if counts[index]]
     return ", ".join(f"{spoken(legend.names[index])} {counts[index] / counts.sum():.0%}" for index in largest)
 
 
-def _compare(site: SitePanel, legend: Legend, side: int) -> Layer | None:
+def _compare(site: SitePanel, legend: Legend) -> Layer | None:
     """Where map and label agree with the reference, or else with each other."""
     if site.map is None or (site.reference is None and site.label is None):
         return None
@@ -184,9 +224,9 @@ def _compare(site: SitePanel, legend: Legend, side: int) -> Layer | None:
         names = {_RIGHT: "both right", _GAINED: "only map right", _LOST: "only label right", _WRONG: "both wrong"}
     total = max(int(known.sum()), 1)
     outcomes = tuple(
-        Outcome(name, int((outcome[known] == code).sum()) / total, _OUTCOME_COLOURS[code])
+        Outcome(name, int((outcome[known] == code).sum()) / total, OUTCOME_COLOURS[code])
         for code, name in names.items()
     )
     alt = f"{title}, {site.name}: " + ", ".join(f"{one.name} {one.share:.1%}" for one in outcomes)
-    shown = sample(np.where(known, outcome, NODATA).astype(np.uint8), side)
-    return Layer("comparison", title, alt, _palette_picture(shown, _OUTCOME_COLOURS), outcomes=outcomes)
+    shown = np.where(known, outcome, NODATA).astype(np.uint8)
+    return Layer("comparison", title, alt, partial(outcome_picture, shown), outcomes=outcomes)

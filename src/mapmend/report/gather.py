@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from mapmend.core.grid import Grid, Window, ground_pixel_size
-from mapmend.core.legend import Legend, load_crosswalk
+from mapmend.core.legend import NODATA, Legend, load_crosswalk
 from mapmend.data.sites import PreparedSite
 from mapmend.raster.opening import handle
 from mapmend.raster.reading import LabelReader, Reader
+from mapmend.report.change_data import ChangePanel
 from mapmend.report.data import SitePanel
-from mapmend.report.stretch import display_bands, stretch
+from mapmend.report.stretch import display_bands, stretch, stretch_alike
 
 _SIDE = 700  # pixels of a drawn map's long side
 _STRIP_PIXELS = 2**24  # read at once
@@ -22,27 +24,76 @@ _STRIP_PIXELS = 2**24  # read at once
 
 def site_panel(site: PreparedSite, legend: Legend, map_folder: Path | None) -> SitePanel:
     """All layers of a site, thinned to at most 700 pixels on the long side; the image is the first modality's."""
-    every = -(-max(int(n) for n in site.grid.shape) // _SIDE)
-    source = site.images[0].source
-    reader = Reader(source, site.grid)
-    parts = [_thin(*reader.read(strip), every) for strip in _strips(site.grid, every)]
-    pixels, valid = np.concatenate([p for p, _ in parts], axis=1), np.concatenate([v for _, v in parts])
+    thinned = _Thinned(site.grid, legend)
+    pixels, valid = thinned.image(site)
+    map_, confidence = (map_folder / name if map_folder else None for name in ("class.tif", "confidence.tif"))
+    return _panel(site, thinned, stretch(pixels, valid, _bands(site)), valid, map_, confidence)
 
-    def classes(path: str | Path | None) -> npt.NDArray[np.uint8] | None:
-        if path is None:
-            return None
-        layer = LabelReader(str(path), site.grid, load_crosswalk(None, legend))
-        return np.concatenate([layer.read(strip)[_every(every)] for strip in _strips(site.grid, every)])
 
-    width, height = (every * size for size in ground_pixel_size(site.grid))
+def pair_panel(
+    before: PreparedSite, after: PreparedSite, legend: Legend, map_folder: Path, change_folder: Path | None
+) -> SitePanel:
+    """All layers of a site of two dates, thinned as by `site_panel`.
+
+    Where one sensor took both images they have one stretch. For the maps see `pair_rasters`; where those are the ones
+    that `change` made consistent, references end where either image does, as these maps do.
+    """
+    thinned = _Thinned(after.grid, legend)
+    images = [thinned.image(site) for site in (before, after)]
+    if before.images[0].source.sensor == after.images[0].source.sensor:
+        colours = stretch_alike(images, _bands(after))
+    else:
+        colours = [stretch(*image, _bands(site)) for image, site in zip(images, (before, after), strict=True)]
+    sources = pair_rasters(map_folder, change_folder)
+    asked = images[0][1] & images[1][1] if change_folder is not None else np.ones_like(images[0][1])
+    earlier = ChangePanel(
+        valid=images[0][1],
+        date=before.date,
+        image=colours[0],
+        label=thinned.classes(before.label),
+        map=thinned.classes(sources[0]),
+        confidence=thinned.shares(map_folder / "confidence_before.tif"),
+        reference=_where(asked, thinned.classes(before.reference)),
+        probability=thinned.shares(map_folder / "change.tif"),
+        updated=thinned.classes(change_folder / "updated.tif") if change_folder is not None else None,
+        decided=change_folder is not None,
+    )
+    later = _panel(after, thinned, colours[1], images[1][1], sources[1], map_folder / "confidence.tif")
+    return replace(later, reference=_where(asked, later.reference), change=earlier)
+
+
+def _where(asked: npt.NDArray[np.bool_], classes: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8] | None:
+    return None if classes is None else np.where(asked, classes, np.uint8(NODATA))
+
+
+def pair_rasters(map_folder: Path, change_folder: Path | None) -> tuple[Path, Path]:
+    """The maps before and after that a report shows, counts and scores.
+
+    They are those that `change` made consistent, for the from-to table adds up to them; without a `change_folder`,
+    those that were predicted.
+    """
+    if change_folder is None:
+        return map_folder / "class_before.tif", map_folder / "class.tif"
+    return change_folder / "before.tif", change_folder / "after.tif"
+
+
+def _panel(
+    site: PreparedSite,
+    thinned: _Thinned,
+    image: npt.NDArray[np.uint8],
+    valid: npt.NDArray[np.bool_],
+    map_: Path | None,
+    confidence: Path | None,
+) -> SitePanel:
+    width, height = (thinned.every * size for size in ground_pixel_size(site.grid))
     return SitePanel(
         name=site.name,
         valid=valid,
-        image=stretch(pixels, valid, display_bands(source.sensor.bands)),
-        label=classes(site.label),
-        map=classes(map_folder / "class.tif" if map_folder else None),
-        confidence=_confidence(map_folder / "confidence.tif", site.grid, every) if map_folder else None,
-        reference=classes(site.reference),
+        image=image,
+        label=thinned.classes(site.label),
+        map=thinned.classes(map_),
+        confidence=thinned.shares(confidence),
+        reference=thinned.classes(site.reference),
         date=site.date,
         pixel_size=width if site.grid.crs is not None else None,
         pixel_height=height if site.grid.crs is not None else None,
@@ -50,10 +101,42 @@ def site_panel(site: PreparedSite, legend: Legend, map_folder: Path | None) -> S
     )
 
 
-def _confidence(path: Path, grid: Grid, every: int) -> npt.NDArray[np.uint8]:
-    raster = handle(str(path))
-    strips = [raster.read(1, window=((s.row, s.row_end), (0, s.width)))[_every(every)] for s in _strips(grid, every)]
-    return np.concatenate(strips)
+def _bands(site: PreparedSite) -> tuple[int, ...]:
+    return display_bands(site.images[0].source.sensor.bands)
+
+
+class _Thinned:
+    """Reads layers on one grid strip by strip and keeps of each square of `every`² pixels the first."""
+
+    def __init__(self, grid: Grid, legend: Legend) -> None:
+        self._grid = grid
+        self._codes = load_crosswalk(None, legend)
+        self.every = -(-max(int(n) for n in grid.shape) // _SIDE)
+
+    def image(self, site: PreparedSite) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+        """Pixels C×H×W and validity H×W of a site's first modality."""
+        reader = Reader(site.images[0].source, self._grid)
+        parts = [_thin(*reader.read(strip), self.every) for strip in _strips(self._grid, self.every)]
+        return np.concatenate([p for p, _ in parts], axis=1), np.concatenate([v for _, v in parts])
+
+    def classes(self, path: str | Path | None) -> npt.NDArray[np.uint8] | None:
+        """Legend ids of a class raster."""
+        if path is None:
+            return None
+        layer = LabelReader(str(path), self._grid, self._codes)
+        return np.concatenate([layer.read(strip)[_every(self.every)] for strip in _strips(self._grid, self.every)])
+
+    def shares(self, path: Path | None) -> npt.NDArray[np.uint8] | None:
+        """Confidence or probability as stored, where the raster exists."""
+        if path is None or not path.is_file():
+            return None
+        raster = handle(str(path))
+        return np.concatenate(
+            [
+                raster.read(1, window=((strip.row, strip.row_end), (0, strip.width)))[_every(self.every)]
+                for strip in _strips(self._grid, self.every)
+            ]
+        )
 
 
 def _strips(grid: Grid, every: int) -> Iterator[Window]:

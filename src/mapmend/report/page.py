@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
 from mapmend import __version__
 from mapmend.core.durable import replace_file
-from mapmend.core.legend import Legend
 from mapmend.report import wording
 from mapmend.report.curves import draw_curves
-from mapmend.report.data import ReportData, SitePanel
-from mapmend.report.figures import Layer, Rgb, confidence_colours, site_layers
-from mapmend.report.tables import VERDICT_SIGNS, accuracy_tables, area_rows, matrix_rows
+from mapmend.report.data import ReportData
+from mapmend.report.figures import Rgb
+from mapmend.report.parts import accuracy_parts, areas_parts, change_part
+from mapmend.report.pictures import shown_sites
+from mapmend.report.tables import VERDICT_SIGNS
 
-MOST_SITES = 6
-_PICTURE_BYTES = 1_700_000  # of all pictures together; written as text they take a third more
-_LARGEST, _LEAST = 720, 200  # pixels of a picture's long side
-_JPEG_QUALITY = 84
-
-
-@dataclass(frozen=True)
-class ScaleBar:
-    """A bar of `share` of a picture's width that stands for `text` on the ground."""
-
-    share: float
-    text: str
-
-
-@dataclass(frozen=True, eq=False)
-class ShownSite:
-    """A site as the page shows it: its layers with the address (data URI) of each picture."""
-
-    site: SitePanel
-    layers: tuple[tuple[Layer, str], ...]
-    scale: ScaleBar | None
+_PAGE_BYTES = 2_750_000  # a little under 3 MB: the numbers on the pictures are not counted
+_MOST_ACROSS = 22  # classes whose table fits an upright page in print
 
 
 def write_report(data: ReportData, path: str | Path) -> Path:
@@ -58,67 +35,28 @@ def write_report(data: ReportData, path: str | Path) -> Path:
 
 def render(data: ReportData) -> str:
     """The page as text. What comes from outside is escaped; nothing is loaded from anywhere."""
-    shown = _shown_sites(data.sites, data.legend)
-    tables = accuracy_tables(data.accuracy, data.legend) if data.accuracy else None
-    areas = area_rows(data.areas, data.legend) if data.areas else []
-    matrices = []
-    if data.accuracy:
-        named = (("New map", data.accuracy.map), ("Label given", data.accuracy.label))
-        matrices = [(name, *matrix_rows(matrix, data.legend)) for name, matrix in named if matrix is not None]
+    accuracies = accuracy_parts(data)
     template = _environment().get_template("template.html.j2")
+    parts = {
+        "data": data,
+        "version": __version__,
+        "charts": draw_curves(data.curves, data.best_step),
+        "accuracies": accuracies,
+        "tables": accuracies[-1].tables if accuracies else None,
+        "areas": areas_parts(data),
+        "change": change_part(data.change, data.legend) if data.change else None,
+        "total_seconds": sum(step.seconds for step in data.times),
+    }
+    # what many classes take in tables, the pictures must do without
+    words = len(template.render(parts, sites=[], left_out=0, classes=data.legend.classes).encode())
+    sites = shown_sites(data.sites, data.legend, max(0, _PAGE_BYTES - words) * 3 // 4)
+    present = frozenset(key for site in sites for key in site.ids)
     return template.render(
-        data=data,
-        version=__version__,
-        sites=shown,
-        left_out=len(data.sites) - len(shown),
-        charts=draw_curves(data.curves, data.best_step),
-        tables=tables,
-        matrices=matrices,
-        areas=areas,
-        largest=max((row.largest_share for row in areas), default=1.0),
-        confidence_colours=confidence_colours(),
-        total_seconds=sum(step.seconds for step in data.times),
+        parts,
+        sites=sites,
+        left_out=len(data.sites) - len(sites),
+        classes=[entry for entry in data.legend.classes if entry.id in present],
     )
-
-
-def scale_bar(width: int, pixel_size: float | None) -> ScaleBar | None:
-    """The longest round length that takes at most 30 % of a picture of so many pixels of so many metres."""
-    if not pixel_size or not math.isfinite(pixel_size) or pixel_size <= 0:
-        return None
-    ground = width * pixel_size
-    power = 10.0 ** math.floor(math.log10(0.3 * ground))
-    length = max(step * power for step in (1, 2, 5) if step * power <= 0.3 * ground)
-    text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    return ScaleBar(length / ground, text)
-
-
-def _shown_sites(sites: tuple[SitePanel, ...], legend: Legend) -> list[ShownSite]:
-    chosen = sites[:MOST_SITES]
-    return [_shown_site(site, legend, _PICTURE_BYTES // len(chosen)) for site in chosen]
-
-
-def _shown_site(site: SitePanel, legend: Legend, budget: int) -> ShownSite:
-    """The site at the largest size at which its pictures fit the budget."""
-    side = _LARGEST
-    while True:
-        layers = site_layers(site, legend, side)
-        encoded = [_encode(layer.picture) for layer in layers]
-        size = sum(len(content) for _, content in encoded)
-        if size <= budget or side == _LEAST:
-            break
-        # bytes go with the area, a little less than in proportion
-        side = max(_LEAST, int(0.95 * side * math.sqrt(budget / size)))
-    uris = (f"data:image/{kind};base64,{base64.b64encode(content).decode()}" for kind, content in encoded)
-    return ShownSite(site, tuple(zip(layers, uris, strict=True)), scale_bar(site.valid.shape[1], site.pixel_size))
-
-
-def _encode(picture: Image.Image) -> tuple[str, bytes]:
-    buffer = io.BytesIO()
-    if picture.mode == "P":
-        picture.save(buffer, "PNG", compress_level=8)
-        return "png", buffer.getvalue()
-    picture.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
-    return "jpeg", buffer.getvalue()
 
 
 def _environment() -> Environment:
@@ -135,6 +73,7 @@ def _environment() -> Environment:
         "percent": wording.percent,
         "count": wording.count,
         "area": wording.area,
+        "signed_area": wording.signed_area,
         "duration": wording.duration,
         "ink": wording.readable_on,
         "words": wording.spoken,
@@ -145,8 +84,10 @@ def _environment() -> Environment:
     environment.tests["branch"] = lambda value: isinstance(value, Mapping | list | tuple) and len(value) > 0
     environment.globals |= {
         "metric_texts": wording.METRIC_TEXTS,
+        "change_texts": wording.CHANGE_TEXTS,
         "signs": VERDICT_SIGNS,
         "Markup": Markup,
+        "most_across": _MOST_ACROSS,
     }
     return environment
 

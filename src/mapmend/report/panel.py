@@ -13,11 +13,13 @@ from matplotlib.figure import Figure
 
 from mapmend.core.durable import replace_file
 from mapmend.core.legend import Legend, LegendClass
+from mapmend.report.change_layers import all_layers
 from mapmend.report.data import SitePanel
-from mapmend.report.figures import Layer, confidence_colours, site_layers
+from mapmend.report.figures import Layer, Ramp
 from mapmend.report.wording import readable_on, spoken
 
 KINDS = ("image", "label", "map", "confidence", "reference")
+PAIR_KINDS = ("image_before", "image", "map_before", "map", "change")
 _LAYER = 2.6  # inches
 _GAP = 0.08
 _TITLE = 0.34
@@ -27,26 +29,28 @@ _SWATCH = 0.42
 
 
 def draw_panel(
-    site: SitePanel, legend: Legend, path: str | Path, *, kinds: Sequence[str] = KINDS, dpi: int = 150
+    site: SitePanel, legend: Legend, path: str | Path, *, kinds: Sequence[str] | None = None, dpi: int = 150
 ) -> Path:
-    """Draw image | label | map | confidence | reference in one row, with titles and a legend of the classes that occur.
+    """Draw a site's layers in one row, with titles and a legend of the classes that occur.
 
     Args:
         site: layers it does not have are left out.
         legend: names, ids and colours; ids stand on the maps as well.
         path: PNG file to write.
-        kinds: which layers, in this order; `comparison` is one more.
+        kinds: which layers, in this order, see `Layer.kind`; None: `KINDS`, or `PAIR_KINDS` of a site of two dates.
         dpi: pixels per inch; a layer is 2.6 inches wide.
 
     Raises:
         ValueError: the site has none of the layers.
     """
-    found = {layer.kind: layer for layer in site_layers(site, legend, side=int(_LAYER * dpi))}
+    if kinds is None:
+        kinds = KINDS if site.change is None else PAIR_KINDS
+    found = {layer.kind: layer for layer in all_layers(site, legend)}
     layers = [found[kind] for kind in kinds if kind in found]
     if not layers:
         raise ValueError(f"site {site.name} has none of the layers {', '.join(kinds)}")
     tall = _LAYER / site.aspect
-    entries = _rows(_occurring(layers, site, legend), len(layers) * _LAYER)
+    entries = _rows(_occurring(layers, legend), len(layers) * _LAYER)
     total_width = len(layers) * (_LAYER + _GAP) - _GAP + 0.2
     total_height = _TITLE + tall + 0.3 + _ROW * len(entries)
     figure = Figure(figsize=(total_width, total_height), dpi=dpi, facecolor="white")
@@ -54,9 +58,9 @@ def draw_panel(
         left = 0.1 + position * (_LAYER + _GAP)
         box = (left / total_width, 1 - (_TITLE + tall) / total_height, _LAYER / total_width, tall / total_height)
         axes = figure.add_axes(box)
-        _draw_layer(axes, layer)
-        if layer.kind == "confidence":
-            _draw_scale(figure, box, total_height)
+        _draw_layer(axes, layer, int(_LAYER * dpi))
+        if layer.ramp is not None:
+            _draw_scale(figure, box, total_height, layer.ramp)
     _draw_legend(figure, entries, total_width, total_height)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -64,31 +68,31 @@ def draw_panel(
     return Path(path)
 
 
-def _draw_layer(axes: Axes, layer: Layer) -> None:
-    axes.imshow(np.asarray(layer.picture.convert("RGB")), interpolation="nearest", aspect="auto")
+def _draw_layer(axes: Axes, layer: Layer, side: int) -> None:
+    axes.imshow(np.asarray(layer.draw(side).convert("RGB")), interpolation="nearest", aspect="auto")
     axes.set(xticks=[], yticks=[])
-    axes.set_title(layer.title, fontsize=9, loc="left", pad=4)
+    title = f"{layer.title}, {layer.date}" if layer.group in ("before", "after") else layer.title
+    axes.set_title(title, fontsize=9, loc="left", pad=4)
     for spine in axes.spines.values():
         spine.set(edgecolor="#888888", linewidth=0.6)
     halo = [patheffects.withStroke(linewidth=2, foreground="white")]
     for mark in layer.marks:
-        text = axes.text(mark.x, mark.y, str(mark.id), transform=axes.transAxes, fontsize=6.5, path_effects=halo)
+        text = axes.text(mark.x, mark.y, mark.text, transform=axes.transAxes, fontsize=6.5, path_effects=halo)
         # picture rows run downwards, axes upwards
         text.set(ha="center", va="center", position=(mark.x, 1 - mark.y))
 
 
-def _draw_scale(figure: Figure, box: tuple[float, float, float, float], total_height: float) -> None:
+def _draw_scale(figure: Figure, box: tuple[float, float, float, float], total_height: float, ramp: Ramp) -> None:
     left, bottom, width, _ = box
     axes = figure.add_axes((left + 0.16 * width, bottom - 0.16 / total_height, 0.62 * width, 0.07 / total_height))
-    axes.imshow(np.array([confidence_colours()], np.uint8), aspect="auto", extent=(0, 100, 0, 1))
+    axes.imshow(np.array([ramp.colours], np.uint8), aspect="auto", extent=(0, 100, 0, 1))
     axes.set(xticks=[], yticks=[])
     for place, text, side in ((-0.03, "0 %", "right"), (1.03, "100 %", "left")):
         axes.text(place, 0.4, text, transform=axes.transAxes, fontsize=6.5, ha=side, va="center")
 
 
-def _occurring(layers: Sequence[Layer], site: SitePanel, legend: Legend) -> list[LegendClass]:
-    shown = [getattr(site, layer.kind) for layer in layers if layer.kind in ("label", "map", "reference")]
-    present = {int(code) for ids in shown for code in np.unique(ids[site.valid])}
+def _occurring(layers: Sequence[Layer], legend: Legend) -> list[LegendClass]:
+    present = {key for layer in layers for key in layer.ids}
     return [entry for entry in legend.classes if entry.id in present]
 
 

@@ -44,19 +44,37 @@ def stretch(
     Returns:
         H×W×3 uint8.
     """
-    shown = [index for index in bands if index < len(pixels)]
+    return stretch_alike([(pixels, valid)], bands, percentiles=percentiles)[0]
+
+
+def stretch_alike(
+    images: Sequence[tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]],
+    bands: Sequence[int] = (0, 1, 2),
+    *,
+    percentiles: tuple[float, float] = (2.0, 98.0),
+) -> list[npt.NDArray[np.uint8]]:
+    """Colours for images of one sensor which compare: the percentiles are those of all their valid pixels together.
+
+    Args:
+        images: pixels C×H×W and validity H×W of each; see `stretch`, also for the other arguments.
+        bands: as of `stretch`.
+        percentiles: as of `stretch`.
+    """
+    shown = [index for index in bands if index < len(images[0][0])]
     shown = shown if len(shown) == 3 else shown[:1] or [0]
-    chosen = pixels[shown].astype(np.float32)
-    good = valid & np.isfinite(chosen).all(0)
-    colours = np.full((*valid.shape, 3), _EMPTY, np.uint8)
-    if good.any():
-        for channel in range(3):
-            band = chosen[channel % len(shown)]
-            known = band[good]
-            low, high = np.percentile(known[:: 1 + known.size // _ENOUGH], percentiles)
+    chosen = [pixels[shown].astype(np.float32) for pixels, _ in images]
+    goods = [valid & np.isfinite(part).all(0) for part, (_, valid) in zip(chosen, images, strict=True)]
+    colours = [np.full((*good.shape, 3), _EMPTY, np.uint8) for good in goods]
+    if not any(good.any() for good in goods):
+        return colours
+    for channel in range(3):
+        parts = [part[channel % len(shown)][good] for part, good in zip(chosen, goods, strict=True)]
+        known = np.concatenate(parts)
+        low, high = np.percentile(known[:: 1 + known.size // _ENOUGH], percentiles)
+        for part, good, picture in zip(parts, goods, colours, strict=True):
             # a constant band has no contrast to show: middle grey
-            scaled = (known - low) / (high - low) if high > low else np.full_like(known, 0.5)
-            colours[good, channel] = np.round(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+            scaled = (part - low) / (high - low) if high > low else np.full_like(part, 0.5)
+            picture[good, channel] = np.round(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
     return colours
 
 

@@ -19,6 +19,25 @@ METRIC_TEXTS = {
     ),
 }
 
+CHANGE_TEXTS = {
+    "iou_changed": ("IoU of change", "found change over all change of map or truth"),
+    "f1_changed": ("F1 of change", "harmonic mean of precision and recall"),
+    "precision_changed": ("Precision of change", "share of the map’s change that is true (user’s accuracy)"),
+    "recall_changed": ("Recall of change", "share of the true change that was found (producer’s accuracy)"),
+    "transition_accuracy_hits": (
+        "Right from and to",
+        "share of the found change whose classes before and after are both right",
+    ),
+    "figure_of_merit_from_to": (
+        "Figure of merit",
+        "change found with the right from and to, over all change of map or truth",
+    ),
+    "oa_change": (
+        "Overall accuracy of change",
+        "share of pixels rightly called changed or unchanged; high wherever change is rare",
+    ),
+}
+
 UNDEFINED = "n/a"
 MINUS = "\N{MINUS SIGN}"
 _GROUP = "\N{NARROW NO-BREAK SPACE}"
@@ -47,13 +66,27 @@ def count(value: int) -> str:
     return f"{value:,}".replace(",", _GROUP).replace("-", MINUS)
 
 
-def area(value: float | None, unit: str) -> str:
-    """An area with four significant digits or all of its whole ones; pixels are whole."""
+def area(value: float | None, unit: str, largest: float | None = None) -> str:
+    """An area with four significant digits or all of its whole ones; pixels are whole.
+
+    Args:
+        value: the area.
+        unit: of it; 'px' has no fractions.
+        largest: of the areas it stands in one column with, which all get as many decimals as this one needs.
+    """
     if value is None:
         return UNDEFINED
-    size = abs(value)
+    size = abs(value if largest is None else largest)
     decimals = 0 if unit == "px" or size >= 1000 or size == 0 else 1 if size >= 100 else 2 if size >= 1 else 4
+    if value and abs(value) < 0.5 * 10**-decimals:
+        return f"<{10**-decimals:.{decimals}f}"
     return f"{value:,.{decimals}f}".replace(",", _GROUP).replace("-", MINUS)
+
+
+def signed_area(value: float, unit: str, largest: float | None = None) -> str:
+    """A difference of areas, with its sign unless it vanishes."""
+    text = area(value, unit, largest)
+    return f"+{text}" if value > 0 and not text.startswith("<") else text
 
 
 def duration(seconds: float) -> str:
