@@ -41,6 +41,40 @@ def small_project(folder: Path, **changes: Any) -> Path:
     return path
 
 
+def two_date_project(folder: Path, **changes: Any) -> Path:
+    """The same place at two dates, the boundary 40 pixels further right at the second; truth of both; `change`."""
+    scenes, references = [], []
+    for date, edge in (("2010-06-01", 128), ("2020-06-01", 168)):
+        ids = halves(192, 256)
+        ids[:, :edge], ids[:, edge:] = 1, 2
+        image = image_of(ids, seed=edge)
+        image[2] = 240 - image[0]  # a colour of its own, which a few steps teach
+        write(folder / f"image_{date}.tif", image, grid(192, 256))
+        write(folder / f"truth_{date}.tif", ids, grid(192, 256), nodata=255)
+        scene = {"site": "here", "date": date, "image": f"image_{date}.tif"}
+        scenes.append({**scene, "label": f"truth_{date}.tif"})
+        references.append({"site": "here", "date": date, "label": f"truth_{date}.tif"})
+    steps = [
+        {
+            "train": {
+                **TINY,
+                **LOOP,
+                "steps": 60,
+                "validate_every": 60,
+                "checkpoint_every": 60,
+                "batch": 4,
+                "lr": 0.003,
+                "ema_decay": 0,
+                "validation_share": 0,
+            }
+        },
+        {"predict": {"window": 64, "overlap": 16}},
+        {"change": {"mmu_pixels": 20}},
+        {"report": {}},
+    ]
+    return small_project(folder, scenes=scenes, reference=references, steps=steps, **changes)
+
+
 def call(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
 ) -> tuple[int, str, str]:

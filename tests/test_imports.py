@@ -17,15 +17,19 @@ MAY_IMPORT = {
     "methods": {"core", "nn", "losses"},
     "train": {"core", "data", "nn", "losses", "methods", "accuracy"},
     "predict": {"core", "raster", "nn"},
-    "report": {"core", "raster", "data", "accuracy"},
-    "project": {"core", "methods", "train"},
-    "steps": {"core", "raster", "data", "nn", "methods", "train", "predict", "accuracy", "report", "project"},
-    "run": {"core", "data", "nn", "train", "accuracy", "report", "project", "steps"},
-    "demo": {"core", "data", "accuracy", "project", "run"},
-    "cli": {"core", "raster", "predict", "train", "project", "steps", "run", "demo"},
+    "change": {"core", "raster"},
+    "report": {"core", "raster", "data", "accuracy", "change"},
+    "doctor": {"core", "raster", "data", "project"},
+    "project": {"core", "methods", "train", "change"},
+    "maps": {"core", "raster", "data", "predict", "change", "project"},
+    "steps": {"core", "raster", "data", "nn", "methods", "train", "predict", "change", "project", "maps"},
+    "reporting": {"core", "data", "nn", "train", "change", "accuracy", "report", "project", "maps", "steps"},
+    "run": {"core", "project", "steps", "reporting"},
+    "demo": {"core", "data", "accuracy", "project", "reporting", "run"},
+    "cli": {"core", "raster", "predict", "train", "change", "doctor", "project", "steps", "run", "demo"},
     "__main__": {"cli"},
 }
-NO_TORCH = {"core", "raster", "accuracy", "report"}
+NO_TORCH = {"core", "raster", "accuracy", "change", "doctor", "report"}
 
 
 def _files():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 import yaml
+from tests.data.scenery import grid, halves, image_of, write
 from tests.projects import LOOP, TINY, call, small_project
 
 from mapmend.core.provenance import file_hash
@@ -53,7 +54,7 @@ def test_a_run_leaves_a_map_a_model_and_a_report(finished):
     scores = result["accuracy"]
     assert scores["label"]["oa"] == pytest.approx(1 - 16 / 256)
     assert scores["map"]["pixels"] == 192 * 256
-    assert json.loads((out / "accuracy.json").read_text()) == scores
+    assert json.loads((out / "accuracy.json").read_text())["accuracy"] == scores
     card = json.loads((out / "model/model.json").read_text())
     assert card["metrics"]["best_step"] in (3, 6)
     assert "random" in card["provenance"]["weights"]
@@ -205,15 +206,31 @@ def test_mixed_split_names_select_what_is_mapped(tmp_path, cli):
     plain = yaml.safe_load(project.read_text())
     plain["scenes"] = [
         {"site": "here", "image": "image.tif", "label": "label.tif", "split": "train"},
-        {"site": "there", "image": "image.tif", "split": "test"},
+        {"site": "there", "image": "image_there.tif", "split": "test"},
     ]
-    plain["reference"] = [{"site": "there", "label": "truth.tif"}]
+    elsewhere = grid(192, 256, east=5000)
+    write(tmp_path / "image_there.tif", image_of(halves(192, 256), seed=1), elsewhere)
+    write(tmp_path / "truth_there.tif", halves(192, 256), elsewhere, nodata=255)
+    plain["reference"] = [{"site": "there", "label": "truth_there.tif"}]
     plain["steps"][1]["predict"]["split"] = "test"
     project.write_text(yaml.safe_dump(plain))
     code, out, _ = cli("run", project, "--out", tmp_path / "out", "--json", "-")
     assert code == 0
     result = json.loads(out)
     assert list(result["maps"]) == ["there"] and result["accuracy"]["label"] is None
+
+
+def test_a_test_site_on_the_ground_of_a_training_site_is_refused(tmp_path, cli):
+    project = small_project(tmp_path)
+    plain = yaml.safe_load(project.read_text())
+    plain["scenes"] = [
+        {"site": "here", "image": "image.tif", "label": "label.tif", "split": "train"},
+        {"site": "there", "image": "image.tif", "split": "test"},
+    ]
+    plain["reference"] = [{"site": "there", "label": "truth.tif"}]
+    project.write_text(yaml.safe_dump(plain))
+    code, _, err = cli("prepare", project, "--out", tmp_path / "out")
+    assert code == 2 and "'here' (train)" in err and "'there' (test)" in err and "100%" in err
 
 
 def test_the_projects_seed_draws_the_training(tmp_path):

@@ -97,6 +97,28 @@ def prepare(project: ProjectFile, out: Out = None, data: Data = None, json_file:
 
 
 @app.command()
+def doctor(
+    target: Annotated[Path, typer.Argument(metavar="PROJECT.yaml|FOLDER|FILE", help="What is to be examined.")],
+    sensor: Annotated[str | None, typer.Option("--sensor", help="Sensor card that images should fit.")] = None,
+    legend: Annotated[str | None, typer.Option("--legend", help="Legend that labels should be in.")] = None,
+    data: Data = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Where a project's results would go.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Say what is wrong before a long job, and how to mend it; exit code 1 where something is."""
+    from rich.console import Console
+
+    from mapmend.doctor.examine import doctor as examine
+    from mapmend.doctor.page import show
+
+    diagnosis = examine(target, sensor=sensor, legend=legend, data=data, out=out)
+    show(diagnosis, Console(stderr=json_file == "-"))
+    _emit(diagnosis.to_dict(), json_file)
+    if diagnosis.of("error"):
+        raise typer.Exit(1)
+
+
+@app.command()
 def train(
     project: ProjectFile,
     out: Out = None,
@@ -129,6 +151,9 @@ def predict(
     ],
     out: Out = None,
     model: Annotated[Path | None, typer.Option("--model", help="A model folder. Default: the project's own.")] = None,
+    before: Annotated[
+        list[Path] | None, typer.Option("--before", help="An image of an earlier date, to be mapped with the change.")
+    ] = None,
     aoi: Annotated[Path | None, typer.Option("--aoi", help="Vector file outside of which the map has no data.")] = None,
     window: Annotated[int | None, typer.Option("--window", min=32, help="Side of a window in pixels.")] = None,
     overlap: Annotated[int | None, typer.Option("--overlap", min=0, help="Pixels that windows share.")] = None,
@@ -165,14 +190,86 @@ def predict(
     predictor = load_predictor(
         model, window=window, overlap=overlap, batch=batch, precision=precision or "float32", device=device
     )
-    scene = scene_of_files([str(path) for path in inputs], predictor.sensors, aoi=str(aoi) if aoi else None)
+    scene = scene_of_files(
+        [str(path) for path in inputs],
+        predictor.sensors,
+        str(aoi) if aoi else None,
+        [str(path) for path in before or ()],
+    )
     if dry_run:
         _emit_estimate(estimate_scene(predictor, scene), json_file)
         return
     assert out is not None
     result = predict_scene(predictor, scene, out)
     typer.echo(f"map: {result.class_path}", err=True)
-    _emit({"class": str(result.class_path), "confidence": str(result.confidence_path)}, json_file)
+    made = {"class": result.class_path, "confidence": result.confidence_path, "change": result.change_path}
+    _emit({layer: str(path) for layer, path in made.items() if path is not None}, json_file)
+
+
+@app.command()
+def change(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="PROJECT.yaml|BEFORE.tif AFTER.tif", help="A project, or two class rasters.")
+    ],
+    out: Out = None,
+    legend: Annotated[str | None, typer.Option("--legend", help="Of two rasters: a shipped legend, or a file.")] = None,
+    probability: Annotated[
+        Path | None, typer.Option("--probability", help="Raster of the probability of change, 200·p in 8 bits.")
+    ] = None,
+    old: Annotated[
+        Path | None, typer.Option("--old", help="The map to be updated. Default: the earlier raster.")
+    ] = None,
+    date_before: Annotated[str, typer.Option("--date-before", help="Of the earlier raster.")] = "",
+    date_after: Annotated[str, typer.Option("--date-after", help="Of the later raster.")] = "",
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", help="Probability from which on it is a change. Default: 0.5")
+    ] = None,
+    mmu_ha: Annotated[float | None, typer.Option("--mmu-ha", help="Smallest patch in hectares.")] = None,
+    mmu_pixels: Annotated[int | None, typer.Option("--mmu-pixels", help="Smallest patch in pixels.")] = None,
+    data: Data = None,
+    json_file: Json = None,
+) -> None:
+    """Compare the two dates of a project, or two class rasters: from-to raster, updated map, polygons and areas."""
+    from mapmend.change.job import ChangeInputs, change_maps
+    from mapmend.change.settings import ChangeSettings
+    from mapmend.core.legend import load_legend
+    from mapmend.core.settings import from_mapping
+
+    given = {"threshold": threshold, "mmu_ha": mmu_ha, "mmu_pixels": mmu_pixels}
+    asked = {name: value for name, value in given.items() if value is not None}
+    if inputs[0].suffix in (".yaml", ".yml"):
+        if asked or old or probability or legend:
+            raise ProjectError("a project's change is set in its file", where=inputs[0], fix="set it below `change:`")
+        from mapmend.project import load_project
+        from mapmend.run import claimed
+        from mapmend.steps import change_step  # torch and timm, which two rasters do not need
+
+        project = load_project(inputs[0], data)
+        folder = _folder(out, project.name)
+        with claimed(project, folder, "change"):
+            results = change_step(project, folder)
+        _emit({name: result.to_dict() for name, result in results.items()}, json_file)
+        return
+    if len(inputs) != 2 or legend is None or out is None:
+        raise ProjectError("two class rasters need --legend and --out", fix="or give a project file")
+    before, after, old_map, chance = (str(path) if path is not None else None for path in (*inputs, old, probability))
+    assert before is not None and after is not None
+    result = change_maps(
+        ChangeInputs(
+            before=before,
+            after=after,
+            probability=chance,
+            old=old_map,
+            date_before=date_before,
+            date_after=date_after,
+            name=out.name,
+        ),
+        load_legend(legend, Path()),
+        out,
+        from_mapping(ChangeSettings, asked, where="options"),
+    )
+    typer.echo(f"changes: {result.folder / 'changes.gpkg'}", err=True)
+    _emit(result.to_dict(), json_file)
 
 
 @app.command()

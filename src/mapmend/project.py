@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from mapmend.change.settings import ChangeSettings
 from mapmend.core.errors import ProjectError
 from mapmend.core.legend import Legend, load_legend
 from mapmend.core.plain import read_yaml, suggestion
@@ -18,7 +19,7 @@ from mapmend.methods import METHODS
 from mapmend.methods.method import Method
 from mapmend.train.config import LoopConfig
 
-VERBS = ("prepare", "train", "predict", "report")
+VERBS = ("prepare", "train", "predict", "change", "report")
 
 
 @settings
@@ -62,7 +63,8 @@ class PredictSettings:
         overlap: pixels shared by neighbouring windows; the model's own when empty.
         batch: windows predicted at once.
         precision: float32 or bfloat16.
-        dates: latest or all dates of a site.
+        dates: which dates of a site are mapped: the latest, all of them one by one, or as a pair the first and the last
+            together with the probability of change; auto is pair where the project has a step `change`, else latest.
         split: map only the sites of this split.
     """
 
@@ -70,7 +72,7 @@ class PredictSettings:
     overlap: Annotated[int, Field(ge=0)] | None = None
     batch: Annotated[int, Field(ge=1)] = 4
     precision: Literal["float32", "bfloat16"] = "float32"
-    dates: Literal["latest", "all"] = "latest"
+    dates: Literal["auto", "latest", "all", "pair"] = "auto"
     split: Literal["", "train", "val", "test"] = ""
 
 
@@ -90,6 +92,14 @@ class ReportSettings:
 @settings
 class PrepareSettings:
     """`prepare` has nothing to set."""
+
+
+_SETTINGS: Mapping[str, type[Any]] = {
+    "prepare": PrepareSettings,
+    "predict": PredictSettings,
+    "change": ChangeSettings,
+    "report": ReportSettings,
+}
 
 
 @settings
@@ -136,6 +146,18 @@ class Project:
     def predict_settings(self) -> PredictSettings:
         """How the model is applied."""
         return from_mapping(PredictSettings, self.steps.get("predict", {}), where=self.path)
+
+    def change_settings(self) -> ChangeSettings:
+        """What counts as a change."""
+        return from_mapping(ChangeSettings, self.steps.get("change", {}), where=self.path)
+
+    @property
+    def dates(self) -> Literal["latest", "all", "pair"]:
+        """Which dates of a site are mapped."""
+        asked = self.predict_settings().dates
+        if asked == "auto":
+            return "pair" if "change" in self.steps else "latest"
+        return asked
 
     def report_settings(self) -> ReportSettings:
         """What the report shows."""
@@ -201,8 +223,7 @@ def _check(verb: str, settings: Mapping[str, Any], where: str) -> None:
     if verb == "train":
         _train_settings(settings, where)
     else:
-        kinds = {"prepare": PrepareSettings, "predict": PredictSettings, "report": ReportSettings}
-        from_mapping(kinds[verb], settings, where=where)
+        from_mapping(_SETTINGS[verb], settings, where=where)
 
 
 def _train_settings(

@@ -1,9 +1,9 @@
-"""The verbs of a project: prepare, train, predict. Each reads what the one before left in the output folder."""
+"""The verbs of a project: prepare, train, predict, change. Each reads what the one before left in the folder."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -11,17 +11,21 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mapmend.core.errors import LabelError, ManifestError
+from mapmend.change.job import change_maps
+from mapmend.change.record import ChangeResult
+from mapmend.core.errors import JobError, LabelError, ManifestError
 from mapmend.core.manifest import Row
 from mapmend.core.provenance import file_hash, provenance
 from mapmend.core.sensor import Sensor
 from mapmend.core.settings import from_mapping
 from mapmend.data.augment import photometric
+from mapmend.data.leaks import check_leaks
 from mapmend.data.prepare import prepare
 from mapmend.data.samples import TrainingSet, ValidationSet
 from mapmend.data.scenes import check_files, read_scenes
 from mapmend.data.sites import Prepared, PreparedSite, channel_statistics, load_prepared
 from mapmend.data.splits import split_sites
+from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
 from mapmend.nn.build import build_network
 from mapmend.nn.model_folder import ModelCard, load_model, model_hash, save_model
 from mapmend.nn.spec import NetworkSpec
@@ -29,7 +33,6 @@ from mapmend.nn.warm_start import warm_start
 from mapmend.predict.estimate import Estimate, total
 from mapmend.predict.job import estimate_scene, predict_scene
 from mapmend.predict.predictor import Precision, Predictor, load_predictor
-from mapmend.predict.scene import Scene
 from mapmend.project import Project
 from mapmend.train.config import LoopConfig
 from mapmend.train.loop import fit
@@ -37,18 +40,24 @@ from mapmend.train.loop import fit
 console = Console(stderr=True)
 
 _LEAST_WINDOW = 256  # of a model that was trained on smaller crops: fewer window edges
-PREPARED, TRAINING, MODEL, MAPS = "prepared/prepared.json", "training", "model", "map"
+TRAINING, MODEL = "training", "model"
 
 
 def prepare_step(project: Project, out: Path) -> Prepared:
-    """Check every file that the project names, then put all layers onto their sites' grids below `out/prepared`."""
-    rows = _with_sensor(read_scenes(project.scenes, project.data), project.sensors)
-    references = read_scenes(project.reference, project.data) if project.reference is not None else ()
+    """Check every file that the project names, then put all layers onto their sites' grids below `out/prepared`.
+
+    Raises:
+        ManifestError: among others, training and judging places share ground or pixels.
+    """
+    store = out / "scenes"
+    rows = _with_sensor(read_scenes(project.scenes, project.data, store), project.sensors)
+    given = project.reference
+    references = read_scenes(given, project.data, store) if given is not None else ()
     check_files((*rows, *references), project.path)
     columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TextColumn("sites"), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("prepare", total=len({row.site for row in rows}))
-        return prepare(
+        prepared = prepare(
             rows,
             project.sensors,
             project.legend,
@@ -57,6 +66,8 @@ def prepare_step(project: Project, out: Path) -> Prepared:
             base=project.folder,
             progress=lambda done: bar.update(task, completed=done),
         )
+    check_leaks(prepared.sites)
+    return prepared
 
 
 def train_step(project: Project, out: Path, *, start_from: Path | None = None, device: str = "auto") -> Path:
@@ -135,20 +146,19 @@ def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[s
     """Map the project's prepared sites with its model (or another one); map folders by site."""
     jobs = map_jobs(project, out)
     predictor = project_predictor(project, out, options)
-    columns = (TextColumn("mapping"), BarColumn(), MofNCompleteColumn(), TextColumn("sites"), TimeRemainingColumn())
-    maps = {}
-    with Progress(*columns, console=console, disable=len(jobs) == 1) as bar:
-        for key, site, folder in bar.track(jobs):
-            scene = _scene(site, options.aoi or project.aoi)
-            maps[key] = predict_scene(predictor, scene, folder, progress=len(jobs) == 1).folder
-    return maps
+    aoi = options.aoi or project.aoi
+    for job in _tracked(jobs, "mapping"):
+        predict_scene(predictor, job.scene(aoi), job.folder, progress=len(jobs) == 1)
+    describe_in_stac(project, [(job, job.folder) for job in jobs], out / MAPS)
+    return {job.key: job.folder for job in jobs}
 
 
 def estimate_step(project: Project, out: Path, options: PredictOptions) -> Estimate:
     """What `predict_step` would take; nothing is written."""
     predictor = project_predictor(project, out, options)
     aoi = options.aoi or project.aoi
-    return total(estimate_scene(predictor, _scene(site, aoi)) for _, site, _ in map_jobs(project, out))
+    jobs = map_jobs(project, out)
+    return total(estimate_scene(predictor, job.scene(aoi)) for job in jobs)
 
 
 def project_predictor(project: Project, out: Path, options: PredictOptions) -> Predictor:
@@ -164,34 +174,39 @@ def project_predictor(project: Project, out: Path, options: PredictOptions) -> P
     )
 
 
-def map_jobs(project: Project, out: Path) -> list[tuple[str, PreparedSite, Path]]:
-    """Key, site and map folder of each site that the project maps.
+def change_step(project: Project, out: Path) -> dict[str, ChangeResult]:
+    """From-to rasters, consistent maps, the updated map and polygons of every site that was mapped as a pair.
 
     Raises:
-        ManifestError: there is none.
+        ManifestError: no site has two dates.
+        JobError: a pair is not mapped yet.
     """
-    settings = project.predict_settings()
-    sites = load_prepared(out / PREPARED).of_dates(settings.dates)
-    chosen = [site for site in sites if settings.split in ("", site.split)]
-    if not chosen:
-        raise ManifestError(f"no site has split '{settings.split}'", where=project.path, fix="change predict's `split`")
-    return map_folders(chosen, out)
+    settings = project.change_settings()
+    jobs = [job for job in map_jobs(project, out) if job.before is not None]
+    if not jobs:
+        raise ManifestError(
+            "no site has two dates to compare", where=project.path, fix="list images of two dates, or drop `change`"
+        )
+    for job in jobs:
+        if not job.mapped:
+            raise JobError("is not mapped yet", where=f"site '{job.key}'", fix="run `mapmend predict` first")
+    made = {}
+    for job in _tracked(jobs, "comparing"):
+        inputs = job.change_inputs(settings.old)
+        made[job.key] = change_maps(inputs, project.legend, job.change_folder, settings, progress=len(jobs) == 1)
+    describe_in_stac(project, [(job, job.change_folder) for job in jobs], out / CHANGES)
+    return made
 
 
-def _scene(site: PreparedSite, aoi: Path | None) -> Scene:
-    return Scene(site.name, site.sources, site.grid, site.date, str(aoi) if aoi is not None else None)
+def _tracked(jobs: Sequence[MapJob], word: str) -> Iterator[MapJob]:
+    columns = (TextColumn(word), BarColumn(), MofNCompleteColumn(), TextColumn("sites"), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=len(jobs) == 1) as bar:
+        yield from bar.track(jobs)
 
 
 def is_first_process() -> bool:
     """Whether this is the first, or the only, of the processes that torchrun, SLURM or the training loop started."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-
-
-def map_folders(sites: Sequence[PreparedSite], out: Path) -> list[tuple[str, PreparedSite, Path]]:
-    """Key, site and map folder of each site; the date is part of both where a site has several."""
-    names = [site.name for site in sites]
-    keys = [f"{site.name}/{site.date}" if names.count(site.name) > 1 else site.name for site in sites]
-    return [(key, site, out / MAPS / key) for key, site in zip(keys, sites, strict=True)]
 
 
 def _with_sensor(rows: Sequence[Row], sensors: Mapping[str, Sensor]) -> tuple[Row, ...]:

@@ -1,0 +1,122 @@
+"""Which maps a project makes: a job per site, of one date or of two; their folders, and the STAC files beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mapmend.change.job import ChangeInputs
+from mapmend.core.errors import ManifestError
+from mapmend.data.sites import Prepared, PreparedSite, load_prepared
+from mapmend.predict.scene import Scene
+from mapmend.project import Project
+from mapmend.raster.stac import ITEM, write_collection, write_item
+
+PREPARED, MAPS, CHANGES = "prepared/prepared.json", "map", "change"
+RECORD = "mapmend.json"  # written last: a map's or a change's folder that has it is complete
+
+
+@dataclass(frozen=True)
+class MapJob:
+    """A map to be made.
+
+    Attributes:
+        key: the site's name, with its date where the site is mapped at several dates one by one.
+        site: what is mapped.
+        folder: of the map.
+        before: the same site at the earlier date, where it is mapped together with it.
+        change_folder: what `change` makes of such a pair.
+    """
+
+    key: str
+    site: PreparedSite
+    folder: Path
+    change_folder: Path
+    before: PreparedSite | None = None
+
+    @property
+    def mapped(self) -> bool:
+        """Whether the map is there."""
+        return (self.folder / RECORD).is_file()
+
+    def scene(self, aoi: Path | None) -> Scene:
+        """What the predictor reads."""
+        return Scene(
+            self.site.name,
+            self.site.sources,
+            self.site.grid,
+            self.site.date,
+            str(aoi) if aoi is not None else None,
+            before=self.before.sources if self.before is not None else (),
+            date_before=self.before.date if self.before is not None else "",
+        )
+
+    def change_inputs(self, old: str) -> ChangeInputs:
+        """What `change` reads of a pair; `old` as in `ChangeSettings`."""
+        assert self.before is not None
+        label = self.before.label
+        if label is None and self.site.trust == "outdated":
+            label = self.site.label
+        return ChangeInputs(
+            before=str(self.folder / "class_before.tif"),
+            after=str(self.folder / "class.tif"),
+            probability=str(self.folder / "change.tif"),
+            confidence_before=str(self.folder / "confidence_before.tif"),
+            confidence_after=str(self.folder / "confidence.tif"),
+            old=None if old == "before" else old or label,
+            date_before=self.before.date,
+            date_after=self.site.date,
+            name=self.site.name,
+        )
+
+
+def map_jobs(project: Project, out: Path) -> list[MapJob]:
+    """A job for each site that the project maps.
+
+    Raises:
+        ManifestError: there is none.
+    """
+    split = project.predict_settings().split
+    prepared = load_prepared(out / PREPARED)
+    chosen = Prepared(tuple(site for site in prepared.sites if split in ("", site.split)), prepared.legend)
+    if not chosen.sites:
+        raise ManifestError(f"no site has split '{split}'", where=project.path, fix="change predict's `split`")
+    if project.dates == "all":
+        return _of_sites(chosen.sites, out, {})
+    first = {site.name: site for site in sorted(chosen.sites, key=lambda site: site.date, reverse=True)}
+    latest = chosen.of_dates("latest")
+    return _of_sites(latest, out, first if project.dates == "pair" else {})
+
+
+def _of_sites(sites: Sequence[PreparedSite], out: Path, first: dict[str, PreparedSite]) -> list[MapJob]:
+    names = [site.name for site in sites]
+    jobs = []
+    for site in sites:
+        key = f"{site.name}/{site.date}" if names.count(site.name) > 1 else site.name
+        before = first.get(site.name)
+        before = before if before is not None and before.date != site.date else None
+        jobs.append(MapJob(key, site, out / MAPS / key, out / CHANGES / key, before))
+    return jobs
+
+
+def describe_in_stac(project: Project, made: Sequence[tuple[MapJob, Path]], parent: Path) -> None:
+    """Write a STAC item into each finished folder, and a collection of them into `parent`.
+
+    A folder whose item is younger than its record keeps it: checksums of large maps take minutes.
+
+    Args:
+        project: gives names and legend.
+        made: jobs and their folders of maps, or of changes.
+        parent: above all of these folders.
+    """
+    items: list[Path | None] = []
+    for job, folder in made:
+        item, record = folder / ITEM, folder / RECORD
+        if item.is_file() and item.stat().st_mtime_ns >= record.stat().st_mtime_ns:
+            items.append(item)
+            continue
+        date_before = job.before.date if job.before is not None else ""
+        names = {"name": job.site.name, "date": job.site.date, "date_before": date_before}
+        items.append(write_item(folder, job.site.grid, **names, legend=project.legend))
+    write_collection(parent, items, name=f"{project.name}-{parent.name}", title=f"{project.name}: {parent.name}")

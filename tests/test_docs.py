@@ -1,0 +1,176 @@
+"""The user's guide against the program: what it names exists, and what exists is named."""
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mapmend.core.manifest import COLUMNS, check_columns
+from mapmend.project import VERBS, load_project
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+_spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
+hooks = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(hooks)
+
+
+def page(name):
+    """A page as mkdocs gets it, with its generated parts."""
+    return hooks.on_page_markdown((ROOT / "docs" / f"{name}.md").read_text())
+
+
+def tables(text):
+    """Rows of all tables, as cells."""
+    lines = [line.strip().strip("|") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)] for line in lines if not set(line) <= set("|-: ")]
+
+
+def blocks(language):
+    """The fenced blocks of a language on all pages."""
+    fence = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    found = [(path.stem, text) for path in PAGES for kind, text in fence.findall(path.read_text()) if kind == language]
+    return [pytest.param(text, id=f"{name}-{number}") for number, (name, text) in enumerate(found)]
+
+
+def settings_fields():
+    """(class, field) of every settings class of the package."""
+    for path in (ROOT / "src" / "mapmend").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and "settings" in map(ast.unparse, node.decorator_list):
+                yield from ((node.name, line.target.id) for line in node.body if isinstance(line, ast.AnnAssign))
+
+
+def test_every_setting_is_explained():
+    rows = {row[0]: row for row in tables(page("project-file"))}
+    found = list(settings_fields())
+    assert len({cls for cls, _ in found}) >= 7
+    for cls, field in found:
+        row = rows.get(f"`{field}`")
+        assert row is not None, f"{cls}.{field} is not on the page"
+        assert len(row) == 4 and len(row[3].split()) >= 2, f"{cls}.{field} has no meaning"
+
+
+@pytest.mark.parametrize(
+    "key, value, default",
+    [
+        ("window", "a whole number ≥ 32, or empty", "empty"),
+        ("validation_share", "a number ≥ 0 and ≤ 0.5", "`0.2`"),
+        ("schedule", "`poly`, `cosine`, `constant`", "`cosine`"),
+        ("channels_last", "yes or no", "yes"),
+        ("class_weights", "`none`, `inverse_sqrt` or a list, each a number ≥ 0", "`none`"),
+        ("decoder_widths", "a list, each a whole number", "empty"),
+    ],
+)
+def test_types_limits_and_defaults_in_words(key, value, default):
+    [row] = [row for row in tables(page("project-file")) if row[0] == f"`{key}`"]
+    assert row[1:3] == [value, default]
+
+
+def test_every_verb_and_option_is_explained():
+    text = page("verbs")
+    offered = subprocess.run(
+        [sys.executable, "-m", "mapmend", "--help"], capture_output=True, text=True, check=True, env={"COLUMNS": "200"}
+    ).stdout
+    sections = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    assert set(VERBS) <= set(sections)
+    for verb, call in hooks.commands().items():
+        assert re.search(rf"\b{verb}\b", offered)
+        rows = {row[0]: row for row in tables(sections[verb])}
+        for name, _, _, info in hooks.options(call):
+            escaped = name.replace("|", "\\|")
+            assert rows[f"`{escaped}`"][3] == info.help.replace("<the", "&lt;the"), f"{verb} {name}"
+
+
+def test_every_column_of_the_manifest_is_explained():
+    rows = {row[0]: row[1] for row in tables(page("manifest")) if len(row) == 2}
+    assert all(len(rows[f"`{name}`"].split()) > 2 for name in COLUMNS)
+
+
+def test_commands_in_the_guide_exist():
+    commands = hooks.commands()
+    texts = [path.read_text() for path in (*PAGES, ROOT / "README.md")]
+    lines = [line for text in texts for line in re.findall(r"^mapmend .*|(?<=`)mapmend [^`]+(?=`)", text, re.MULTILINE)]
+    assert len(lines) > 8
+    for line in lines:
+        words = re.sub(r"[][|]", " ", line).split()
+        if words[1] == "VERB" or words[1].startswith("-"):
+            continue
+        assert words[1] in commands, line
+        known = {name for name, *_ in hooks.options(commands[words[1]])}
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_project_files_in_the_guide_are_read(text, tmp_path):
+    plain = yaml.safe_load(text)
+    if not {"legend", "sensors", "scenes"} & set(plain):
+        assert {"source", "mapping"} <= set(plain), "a crosswalk"
+        return
+    legend = plain.get("legend", "worldcover")
+    (tmp_path / "aoi.gpkg").touch()
+    (tmp_path / "p.yaml").write_text(
+        yaml.safe_dump({"name": "x", "legend": legend, "sensors": {"optical": "rgb"}, "scenes": "s.csv", **plain})
+    )
+    project = load_project(tmp_path / "p.yaml")
+    for row in project.scenes if not isinstance(project.scenes, str) else ():
+        if "torchgeo" not in row:
+            check_columns([*row, "site"], "guide", ("list",))
+
+
+def texts_of_the_program():
+    """Every text in the source, f-strings with what varies as `…`."""
+    for path in (ROOT / "src" / "mapmend").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+            elif isinstance(node, ast.JoinedStr):
+                yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+
+
+def test_messages_in_the_guide_are_the_programs():
+    said = "\n".join(texts_of_the_program())
+    messages = [row[0].strip("`") for row in tables(page("errors")) if row[0].startswith("`")]
+    assert len(messages) > 40
+    unknown = [message for message in messages if message not in said]
+    assert not unknown
+
+
+def test_pictures_are_there_and_small():
+    named = {name for path in PAGES for name in re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", path.read_text())}
+    for name in named:
+        assert (ROOT / "docs" / name).stat().st_size < 300_000, name
+
+
+class Foreign(HTMLParser):
+    """Collects what a browser would fetch from elsewhere to show a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attributes):
+        for name, value in attributes:
+            fetched = name == "src" or (name == "href" and tag == "link")
+            if fetched and value and re.match(r"(https?:)?//", value):
+                self.found.append(value)
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning_and_needs_no_network(tmp_path):
+    pytest.importorskip("material", reason="mkdocs-material is not installed: pip install 'mapmend[docs]'")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    pages = {path.stem: path.read_text() for path in (tmp_path / "site").glob("*.html")}
+    assert "a whole number ≥ 32, or empty" in pages["project-file"] and "mmu_ha" in pages["project-file"]
+    for name, text in pages.items():
+        parser = Foreign()
+        parser.feed(text)
+        assert not parser.found, name
