@@ -26,6 +26,7 @@ __all__ = [
     "same_grid",
 ]
 
+_ALIKE = 1.25  # times the area of a pixel
 _AREA_LATTICE = 64  # at most so many pixels, and
 _AREA_SPAN = 10_000.0  # so many metres, lie between the points where the area of a pixel is computed
 _OUTSIDE = "pixel areas cannot be computed: part of the grid lies outside its CRS"
@@ -139,8 +140,21 @@ def ground_pixel_size(grid: Grid) -> tuple[float, float]:
 
 
 def finest(grids: Sequence[Grid]) -> Grid:
-    """The grid with the smallest pixels on the ground; the first of equals."""
-    return min(grids, key=lambda grid: math.prod(ground_pixel_size(grid)))
+    """The grid with the smallest pixels on the ground, the first of equals; rather in metres than in degrees.
+
+    A grid in degrees gives way to a projected one whose pixels are larger by less than a quarter.
+    """
+
+    def area(grid: Grid) -> float:
+        return math.prod(ground_pixel_size(grid))
+
+    best = min(grids, key=area)
+    if best.crs is None or best.crs.projected:
+        return best
+    alike = (
+        grid for grid in grids if grid.crs is not None and grid.crs.projected and area(grid) <= _ALIKE * area(best)
+    )
+    return min(alike, key=area, default=best)
 
 
 class PixelArea:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from rasterio.errors import NotGeoreferencedWarning
 
 from mapmend.core.errors import ManifestError, MapmendError
-from mapmend.core.grid import Grid, PixelArea, finest, ground_pixel_size, same_grid, windows
+from mapmend.core.grid import Grid, PixelArea, finest, same_grid, windows
 from mapmend.core.legend import Legend, load_crosswalk
 from mapmend.core.manifest import Row
 from mapmend.core.sensor import Sensor
@@ -27,8 +26,6 @@ from mapmend.data.sites import BandStatistics, Prepared, PreparedImage, Prepared
 from mapmend.raster.opening import raster_info
 from mapmend.raster.reading import ImageSource, LabelReader, Reader
 from mapmend.raster.writing import TiledWriter
-
-_ALIKE = 1.25  # a projected grid is preferred to one in degrees whose pixels are finer by less than this
 
 
 def prepare(
@@ -147,7 +144,7 @@ def _prepare_site(
 
 
 def _site_grid(sources: Sequence[ImageSource]) -> tuple[Grid, str]:
-    """The grid of a site and the file it is that of: the finest image's, but rather in metres than in degrees.
+    """The grid of a site and the file it is that of; see `finest`.
 
     Raises:
         GridError: two of the images do not overlap.
@@ -158,11 +155,6 @@ def _site_grid(sources: Sequence[ImageSource]) -> tuple[Grid, str]:
             check_overlap(file, source.files[0], first)
     grids = [Reader(source).grid for source in sources]
     best = finest(grids)
-    area = math.prod(ground_pixel_size(best))
-    alike = [grid for grid in grids if math.prod(ground_pixel_size(grid)) <= _ALIKE * area]
-    projected = [grid for grid in alike if grid.crs is not None and grid.crs.projected]
-    if best.crs is not None and not best.crs.projected and projected:
-        best = finest(projected)
     image = sources[grids.index(best)].files[0]
     for source in sources:
         check_overlap(source.files[0], image, best)
