@@ -109,3 +109,15 @@ def test_outcomes_differ_in_lightness():
 def test_the_words_of_a_layer_say_what_it_shows():
     layer = site_layers(site(map=[[11, 11], [11, 41]]), LEGEND)[0]
     assert layer.alt == "New map, place: open water 75%, forest 25%"
+
+
+def test_images_of_further_sensors_are_shown_by_their_names():
+    rng = np.random.default_rng(0)
+    before, after = rng.integers(0, 255, (2, 40, 40, 3), dtype=np.uint8)
+    valid = np.ones((40, 40), bool)
+    site = SitePanel("here", valid, image=before, sensor="before", others=(("after", after),))
+    first, second = site_layers(site, LEGEND)
+    assert [layer.title for layer in (first, second)] == ["Image: before", "Image: after"]
+    assert not np.array_equal(np.asarray(first.draw(400)), np.asarray(second.draw(400)))
+    with pytest.raises(ValueError, match="image is"):
+        dataclasses.replace(site, others=(("after", after[:20]),))

@@ -30,6 +30,8 @@ class SitePanel:
         note: what a reader should know of the site, such as the split it belongs to.
         pixel_height: ground height of a pixel in metres, where it is not its width (degrees, anisotropic grids).
         change: the earlier date, where the site was mapped at two; all else is of the later one.
+        sensor: the name of the image's sensor, where the site has several.
+        others: name and H×W×3 uint8 picture of up to two further sensors' images.
     """
 
     name: str
@@ -44,6 +46,8 @@ class SitePanel:
     note: str = ""
     pixel_height: float | None = None
     change: ChangePanel | None = None
+    sensor: str = ""
+    others: tuple[tuple[str, npt.NDArray[np.uint8]], ...] = ()
 
     @property
     def aspect(self) -> float:
@@ -58,8 +62,9 @@ class SitePanel:
             layer = getattr(self, name)
             if layer is not None and (layer.shape != self.valid.shape or layer.dtype != np.uint8):
                 raise ValueError(f"{name} is {layer.dtype} {layer.shape}, not uint8 {self.valid.shape}")
-        if self.image is not None and (self.image.shape != (*self.valid.shape, 3) or self.image.dtype != np.uint8):
-            raise ValueError(f"image is {self.image.dtype} {self.image.shape}, not uint8 {(*self.valid.shape, 3)}")
+        for image in (self.image, *(other for _, other in self.others)):
+            if image is not None and (image.shape != (*self.valid.shape, 3) or image.dtype != np.uint8):
+                raise ValueError(f"image is {image.dtype} {image.shape}, not uint8 {(*self.valid.shape, 3)}")
         if self.change is not None and self.change.valid.shape != self.valid.shape:
             raise ValueError(f"the earlier date is {self.change.valid.shape}, the later one {self.valid.shape}")
 

@@ -32,7 +32,7 @@ OUTCOME_COLOURS: list[Rgb] = [(240, 240, 240), (86, 180, 233), (190, 75, 0), (54
 
 CONFIDENCE_STEPS = 20
 FULL = 200  # confidence and probability rasters hold 200·p
-KINDS = ("image", "label", "map", "confidence", "reference", "comparison")
+KINDS = ("image", "image_2", "image_3", "label", "map", "confidence", "reference", "comparison")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,10 @@ def site_layers(site: SitePanel, legend: Legend) -> list[Layer]:
     layers = []
     place = f"{site.name}, {site.date}" if site.date else site.name
     if site.image is not None:
-        layers.append(Layer("image", "Image", f"Image of {place}", partial(image_picture, site.image, site.valid)))
+        pictures = [(site.sensor, site.image), *site.others]
+        for number, (sensor, image) in enumerate(pictures, start=1):
+            kind, title = "image" if number == 1 else f"image_{number}", f"Image: {sensor}" if sensor else "Image"
+            layers.append(Layer(kind, title, f"{title} of {place}", partial(image_picture, image, site.valid)))
     for kind, title in (("label", "Label given"), ("map", "New map"), ("reference", "Reference")):
         ids = getattr(site, kind)
         if ids is not None:

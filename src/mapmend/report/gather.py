@@ -19,15 +19,23 @@ from mapmend.report.data import SitePanel
 from mapmend.report.stretch import display_bands, stretch, stretch_alike
 
 _SIDE = 700  # pixels of a drawn map's long side
+_MOST_IMAGES = 3  # of different sensors are shown
 _STRIP_PIXELS = 2**24  # read at once
 
 
 def site_panel(site: PreparedSite, legend: Legend, map_folder: Path | None) -> SitePanel:
-    """All layers of a site, thinned to at most 700 pixels on the long side; the image is the first modality's."""
+    """All layers of a site, thinned to at most 700 pixels on the long side; at most three of its sensors' images."""
     thinned = _Thinned(site.grid, legend)
-    pixels, valid = thinned.image(site)
+    pictures = []
+    for number, image in enumerate(site.images[:_MOST_IMAGES]):
+        pixels, valid = thinned.image(site, number)
+        pictures.append((image.modality, stretch(pixels, valid, _bands(site, number)), valid))
     map_, confidence = (map_folder / name if map_folder else None for name in ("class.tif", "confidence.tif"))
-    return _panel(site, thinned, stretch(pixels, valid, _bands(site)), valid, map_, confidence)
+    (sensor, first, valid), *others = pictures
+    panel = _panel(site, thinned, first, valid, map_, confidence)
+    if not others:
+        return panel
+    return replace(panel, sensor=sensor, others=tuple((name, picture) for name, picture, _ in others))
 
 
 def pair_panel(
@@ -101,8 +109,8 @@ def _panel(
     )
 
 
-def _bands(site: PreparedSite) -> tuple[int, ...]:
-    return display_bands(site.images[0].source.sensor.bands)
+def _bands(site: PreparedSite, number: int = 0) -> tuple[int, ...]:
+    return display_bands(site.images[number].source.sensor.bands)
 
 
 class _Thinned:
@@ -113,9 +121,9 @@ class _Thinned:
         self._codes = load_crosswalk(None, legend)
         self.every = -(-max(int(n) for n in grid.shape) // _SIDE)
 
-    def image(self, site: PreparedSite) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
-        """Pixels C×H×W and validity H×W of a site's first modality."""
-        reader = Reader(site.images[0].source, self._grid)
+    def image(self, site: PreparedSite, number: int = 0) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+        """Pixels C×H×W and validity H×W of one of a site's modalities, the first by default."""
+        reader = Reader(site.images[number].source, self._grid)
         parts = [_thin(*reader.read(strip), self.every) for strip in _strips(self._grid, self.every)]
         return np.concatenate([p for p, _ in parts], axis=1), np.concatenate([v for _, v in parts])
 

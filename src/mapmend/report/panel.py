@@ -18,7 +18,7 @@ from mapmend.report.data import SitePanel
 from mapmend.report.figures import Layer, Ramp
 from mapmend.report.wording import readable_on, spoken
 
-KINDS = ("image", "label", "map", "confidence", "reference")
+KINDS = ("image", "image_2", "label", "map", "confidence", "reference")
 PAIR_KINDS = ("image_before", "image", "map_before", "map", "change")
 _LAYER = 2.6  # inches
 _GAP = 0.08
