@@ -110,10 +110,10 @@ class _Mapped:
             return site_panel(self.job.site, self.legend, self.job.folder)
         return pair_panel(self.job.before, self.job.site, self.legend, self.job.folder, self._change_folder)
 
-    def scored_change(self) -> ChangeAccuracy | None:
+    def scored_change(self, aoi: Path | None) -> ChangeAccuracy | None:
         if self.job.before is None or self.change is None:
             return None
-        return score_change(self.job.before, self.job.site, self.job.change_folder, self.legend)
+        return score_change(self.job.before, self.job.site, self.job.change_folder, self.legend, aoi)
 
 
 def report_project(project: Project, out: Path, seconds: Mapping[str, float]) -> RunResult:
@@ -134,7 +134,7 @@ def report_project(project: Project, out: Path, seconds: Mapping[str, float]) ->
     later = [one.dates[1] for one in mapped]
     earlier = [before for one in mapped if (before := one.dates[0]) is not None]
     changes = {one.job.key: one.change for one in mapped if one.change is not None}
-    change = change_report(list(changes.values()), legend, [one.scored_change() for one in mapped])
+    change = change_report(list(changes.values()), legend, [one.scored_change(project.aoi) for one in mapped])
     card = read_card(out / MODEL) if (out / MODEL).is_dir() else None
     best = card.metrics.get("best_step") if card else None
     data = ReportData(
@@ -146,8 +146,8 @@ def report_project(project: Project, out: Path, seconds: Mapping[str, float]) ->
         best_step=best if isinstance(best, int) else None,
         areas=_areas(later, legend),
         areas_before=_areas(earlier, legend) if earlier else None,
-        accuracy=score(later, legend),
-        accuracy_before=score(earlier, legend),
+        accuracy=score(later, legend, project.aoi),
+        accuracy_before=score(earlier, legend, project.aoi),
         change=change,
         times=tuple(StepTime(verb, took) for verb, took in seconds.items()),
         notes=_notes([one.job.site for one in mapped], settings.sites),
@@ -169,9 +169,9 @@ def report_project(project: Project, out: Path, seconds: Mapping[str, float]) ->
     return result
 
 
-def score(shown: Sequence[Shown], legend: Legend) -> Accuracy | None:
+def score(shown: Sequence[Shown], legend: Legend, aoi: Path | None = None) -> Accuracy | None:
     """Confusion of maps and labels with the references, pooled over the sites that have one; None without any."""
-    scored = [score_site(one.site, one.raster, legend, one.other) for one in shown if one.site.reference]
+    scored = [score_site(one.site, one.raster, legend, one.other, aoi) for one in shown if one.site.reference]
     if not scored:
         return None
     nothing = ConfusionMatrix(legend.names)
