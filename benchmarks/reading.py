@@ -37,7 +37,7 @@ GSD, CORNER, CRS = 1.0, (500_000.0, 4_200_000.0), "EPSG:32617"
 
 
 def make_file(path: Path, side: int, layout: str, codec: str) -> None:
-    """Smooth ground with noise: it compresses about as aerial images do."""
+    """Smooth ground with noise, which compresses by little."""
     if path.is_file():
         return
     rng = np.random.default_rng(0)

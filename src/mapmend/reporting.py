@@ -30,6 +30,8 @@ from mapmend.report.score import score_change, score_site
 from mapmend.steps import MODEL, TRAINING
 from mapmend.train.log import read_log
 
+_SPARSE = 0.5  # share of pixels without a label from which on it is no map
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -170,17 +172,22 @@ def report_project(project: Project, out: Path, seconds: Mapping[str, float]) ->
 
 
 def score(shown: Sequence[Shown], legend: Legend, aoi: Path | None = None) -> Accuracy | None:
-    """Confusion of maps and labels with the references, pooled over the sites that have one; None without any."""
+    """Confusion of maps and labels with the references, pooled over the sites that have one; None without any.
+
+    A label that says nothing of most of these pixels (points, some polygons) is no map, and is not compared with one.
+    """
     scored = [score_site(one.site, one.raster, legend, one.other, aoi) for one in shown if one.site.reference]
     if not scored:
         return None
     nothing = ConfusionMatrix(legend.names)
     labels = [of_label for of_label, _ in scored if of_label is not None]
-    return Accuracy(
-        sum((of_map for _, of_map in scored), nothing),
-        sum(labels, nothing) if len(labels) == len(scored) else None,
-        f"{len(scored)} of {len(shown)} mapped sites have a reference.",
-    )
+    label = sum(labels, nothing) if len(labels) == len(scored) else None
+    words = f"{len(scored)} of {len(shown)} mapped sites have a reference."
+    if label is not None and label.missing.sum() > _SPARSE * label.pixels:
+        share = 1 - label.missing.sum() / label.pixels
+        words += f" The label knows {share:.1%} of its pixels, and is not compared with the map."
+        label = None
+    return Accuracy(sum((of_map for _, of_map in scored), nothing), label, words)
 
 
 def scores_of(accuracy: Accuracy) -> dict[str, Any]:
