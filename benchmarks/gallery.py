@@ -56,7 +56,7 @@ def picture(source: Path, target: Path) -> None:
     with Image.open(source) as panel:
         small = panel.convert("RGB")
         small.thumbnail((WIDTH, WIDTH))
-        small.quantize(192).save(target, optimize=True)
+        small.quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import math
 import re
 import subprocess
 import sys
@@ -11,7 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mapmend.core.manifest import COLUMNS, check_columns
+from mapmend.change.record import FILES
+from mapmend.core.errors import ManifestError
+from mapmend.core.manifest import COLUMNS, parse_manifest
+from mapmend.data.scenes import check_files, read_scenes
 from mapmend.project import VERBS, load_project
 
 ROOT = Path(__file__).parents[1]
@@ -110,18 +114,87 @@ def test_commands_in_the_guide_exist():
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_project_files_in_the_guide_are_read(text, tmp_path):
     plain = yaml.safe_load(text)
-    if not {"legend", "sensors", "scenes"} & set(plain):
-        assert {"source", "mapping"} <= set(plain), "a crosswalk"
+    if "source" in plain:
+        assert {"target", "mapping"} <= set(plain), "a crosswalk"
         return
-    legend = plain.get("legend", "worldcover")
     (tmp_path / "aoi.gpkg").touch()
-    (tmp_path / "p.yaml").write_text(
-        yaml.safe_dump({"name": "x", "legend": legend, "sensors": {"optical": "rgb"}, "scenes": "s.csv", **plain})
-    )
+    whole = {"name": "x", "legend": "worldcover", "sensors": {"optical": "rgb"}, "scenes": "s.csv", **plain}
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump(whole))
     project = load_project(tmp_path / "p.yaml")
-    for row in project.scenes if not isinstance(project.scenes, str) else ():
-        if "torchgeo" not in row:
-            check_columns([*row, "site"], "guide", ("list",))
+    entries = [] if isinstance(project.scenes, str) else [row for row in project.scenes if "torchgeo" not in row]
+    for entry in entries:
+        for path in patterns_of(entry):
+            for name in ("one", "two", "three"):
+                file = tmp_path / path.replace("{name}", name)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text({"train.txt": "one", "val.txt": "two", "test.txt": "three"}.get(file.name, ""))
+    rows = read_scenes(entries, tmp_path) if entries else ()
+    check_files(rows, "guide")
+    listed = [entry for entry in entries if "list" in entry or isinstance(entry.get("split"), dict)]
+    for entry in listed:
+        splits = {"one": "train", "two": "val", "three": "test"}
+        expected = {("one", "train")} if "list" in entry else set(splits.items())
+        assert {(row.site, row.split) for row in rows} == expected
+
+
+def patterns_of(entry):
+    """Every path that an entry of `scenes` names."""
+    for key in ("image", "label", "list", "split"):
+        value = entry.get(key)
+        if key == "split" and not isinstance(value, dict):
+            continue
+        parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        yield from (str(part) for part in parts if part is not None)
+
+
+def test_dates_that_the_manifest_page_refuses_are_refused(tmp_path):
+    refused = {row[0]: re.findall(r"`([^`]+)`", row[0]) for row in tables(page("manifest")) if len(row) == 3}
+    pairs = [dates for text, dates in refused.items() if " and " in text and len(dates) == 2]
+    assert len(pairs) == 3
+    for dates in [*pairs, ["t02", "t10"], ["2014-05", "2014-07"]]:
+        text = "site,date,image\n" + "".join(f"a,{date},{date}.tif\n" for date in dates)
+        if dates in pairs:
+            with pytest.raises(ManifestError):
+                parse_manifest(text, where="guide", folder=tmp_path)
+        else:
+            assert len(parse_manifest(text, where="guide", folder=tmp_path)) == 2
+
+
+def test_probabilities_of_change_on_the_page():
+    """P(change) = ½ Σ |p − q|, by hand from the numbers in the page's own table."""
+    rows = [row for row in tables(page("change")) if re.match(r"0\.\d+, ", row[0])]
+    assert len(rows) == 3
+    for before, after, differ, probability in rows:
+        p, q = ([float(number) for number in cell.split(", ")] for cell in (before, after))
+        assert math.isclose(sum(abs(a - b) for a, b in zip(p, q, strict=True)) / 2, float(probability), abs_tol=1e-9)
+        assert (differ == "yes") == (p.index(max(p)) != q.index(max(q)))
+
+
+def test_the_readme_names_every_verb_once():
+    named = [row[0].strip("`") for row in tables((ROOT / "README.md").read_text())]
+    assert sorted(name for name in named if name in hooks.commands()) == sorted(hooks.commands())
+
+
+def test_files_of_a_change_folder_are_all_explained():
+    text = page("formats")
+    for name in FILES:
+        assert f"`{name}`" in text, name
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *PAGES], ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", path.read_text()):
+        target, _, anchor = link.partition("#")
+        file = path.parent / target if target else path
+        assert file.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", hooks.on_page_markdown(file.read_text()), re.MULTILINE)
+            assert anchor in map(slug, headings), link
+
+
+def slug(heading):
+    """The anchor of a heading, as mkdocs makes it."""
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower())
 
 
 def texts_of_the_program():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rasterio.errors import NotGeoreferencedWarning
 
 from mapmend import __version__
 from mapmend.core.durable import replace_file
@@ -73,10 +74,11 @@ def run(
 ) -> None:
     """Do every step of a project; after an interruption the same command goes on where it stopped."""
     from mapmend.project import load_project
-    from mapmend.run import run as go
 
     opened = load_project(project, data)
     folder = _folder(out, opened.name)
+    from mapmend.run import run as go  # torch and timm, which a file with faults does not wait for
+
     result = go(opened, folder, device=device)
     typer.echo(f"report: {result.report}" if result.report else f"results: {folder}", err=True)
     _emit(result.to_dict(), json_file)
@@ -86,11 +88,12 @@ def run(
 def prepare(project: ProjectFile, out: Out = None, data: Data = None, json_file: Json = None) -> None:
     """Put each site's layers onto the site's own grid, once."""
     from mapmend.project import load_project
-    from mapmend.run import claimed
-    from mapmend.steps import prepare_step
 
     opened = load_project(project, data)
     folder = _folder(out, opened.name)
+    from mapmend.run import claimed
+    from mapmend.steps import prepare_step
+
     with claimed(opened, folder, "prepare"):
         prepared = prepare_step(opened, folder)
     _emit({"sites": len({site.name for site in prepared.sites}), "folder": str(folder / "prepared")}, json_file)
@@ -131,11 +134,12 @@ def train(
 ) -> None:
     """Train the project's method on its prepared sites; goes on where an interrupted training stopped."""
     from mapmend.project import load_project
-    from mapmend.run import claimed
-    from mapmend.steps import prepare_step, train_step
 
     opened = load_project(project, data)
     folder = _folder(out, opened.name)
+    from mapmend.run import claimed
+    from mapmend.steps import prepare_step, train_step
+
     if "WORLD_SIZE" not in os.environ:  # several processes would prepare at once: they find it done
         with claimed(opened, folder, "prepare"):
             prepare_step(opened, folder)
@@ -176,6 +180,10 @@ def predict(
         raise ProjectError("no such file", where=f"--aoi {aoi}", fix="correct the path")
     options = PredictOptions(model, aoi, window, overlap, batch, precision, device)
     if inputs[0].suffix in (".yaml", ".yml"):
+        if before or len(inputs) > 1:
+            raise ProjectError(
+                "a project's images are named in its file", where=inputs[0], fix="list the earlier ones below `scenes:`"
+            )
         project = load_project(inputs[0], data)
         folder = _folder(out, project.name)
         if dry_run:
@@ -234,26 +242,31 @@ def change(
     from mapmend.change.settings import ChangeSettings
     from mapmend.core.legend import load_legend
     from mapmend.core.settings import from_mapping
+    from mapmend.raster.opening import raster_info
+    from mapmend.raster.stac import write_item
 
     given = {"threshold": threshold, "mmu_ha": mmu_ha, "mmu_pixels": mmu_pixels}
     asked = {name: value for name, value in given.items() if value is not None}
     if inputs[0].suffix in (".yaml", ".yml"):
-        if asked or old or probability or legend:
+        if asked or old or probability or legend or date_before or date_after or len(inputs) > 1:
             raise ProjectError("a project's change is set in its file", where=inputs[0], fix="set it below `change:`")
         from mapmend.project import load_project
-        from mapmend.run import claimed
-        from mapmend.steps import change_step  # torch and timm, which two rasters do not need
 
         project = load_project(inputs[0], data)
         folder = _folder(out, project.name)
+        from mapmend.run import claimed
+        from mapmend.steps import change_step  # torch and timm, which two rasters do not need
+
         with claimed(project, folder, "change"):
             results = change_step(project, folder)
         _emit({name: result.to_dict() for name, result in results.items()}, json_file)
         return
     if len(inputs) != 2 or legend is None or out is None:
-        raise ProjectError("two class rasters need --legend and --out", fix="or give a project file")
+        number = "" if len(inputs) == 2 else f", and was given {len(inputs)} files"
+        raise ProjectError(f"change wants two class rasters with --legend and --out{number}", fix="or a project file")
     before, after, old_map, chance = (str(path) if path is not None else None for path in (*inputs, old, probability))
     assert before is not None and after is not None
+    classes = load_legend(legend, Path())
     result = change_maps(
         ChangeInputs(
             before=before,
@@ -262,12 +275,14 @@ def change(
             old=old_map,
             date_before=date_before,
             date_after=date_after,
-            name=out.name,
+            name=out.absolute().name,
         ),
-        load_legend(legend, Path()),
+        classes,
         out,
         from_mapping(ChangeSettings, asked, where="options"),
     )
+    names = {"name": out.absolute().name, "date": date_after, "date_before": date_before}
+    write_item(out, raster_info(after).grid, **names, legend=classes)
     typer.echo(f"changes: {result.folder / 'changes.gpkg'}", err=True)
     _emit(result.to_dict(), json_file)
 
@@ -276,9 +291,10 @@ def change(
 def report(project: ProjectFile, out: Out = None, data: Data = None, json_file: Json = None) -> None:
     """Score a project's maps where a reference exists, and write the report."""
     from mapmend.project import load_project
-    from mapmend.run import report_step
 
     opened = load_project(project, data)
+    from mapmend.run import report_step
+
     result = report_step(opened, _folder(out, opened.name))
     typer.echo(f"report: {result.report}", err=True)
     _emit(result.to_dict(), json_file)
@@ -309,11 +325,14 @@ def _emit_estimate(estimate: Any, json_file: str | None) -> None:
     _emit(plain, json_file)
 
 
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # whose place differs between versions
 _shown: set[type[Warning]] = set()
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_place: object, **_options: object) -> None:
     """One line; where every file of a folder has the same fault, the first one speaks for all."""
+    if category is NotGeoreferencedWarning:
+        return  # rasterio's, of what this package says in its own words; filters do not hold in threads
     if category is NotGeoreferenced:
         if category in _shown:
             return
@@ -326,13 +345,22 @@ def main() -> None:
     """Run the command line; a `MapmendError` becomes one line and exit code 2, a signal exit code 75."""
     warnings.showwarning = _show_warning
     try:
-        app()
+        code = app(sys.argv[1:] or ["--help"], prog_name="mapmend", standalone_mode=False)
     except MapmendError as error:
         print(f"mapmend: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except _UsageError as error:
+        fault = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "mapmend"
+        print(f"mapmend: {fault}; see `{command} --help`", file=sys.stderr)
+        raise SystemExit(2) from None
+    except typer.Abort:
+        raise SystemExit(1) from None
     except Preempted as stop:
         print(f"mapmend: {stop}", file=sys.stderr)
         raise SystemExit(stop.code) from None
+    raise SystemExit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

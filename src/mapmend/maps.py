@@ -10,7 +10,7 @@ from mapmend.change.job import ChangeInputs
 from mapmend.core.errors import ManifestError
 from mapmend.data.sites import Prepared, PreparedSite, load_prepared
 from mapmend.predict.scene import Scene
-from mapmend.project import Project
+from mapmend.project import OLD_IS_BEFORE, Project
 from mapmend.raster.stac import ITEM, write_collection, write_item
 
 PREPARED, MAPS, CHANGES = "prepared/prepared.json", "map", "change"
@@ -53,7 +53,7 @@ class MapJob:
         )
 
     def change_inputs(self, old: str) -> ChangeInputs:
-        """What `change` reads of a pair; `old` as in `ChangeSettings`."""
+        """What `change` reads of a pair; `old` as in `Project.old_map`."""
         assert self.before is not None
         label = self.before.label
         if label is None and self.site.trust == "outdated":
@@ -64,7 +64,7 @@ class MapJob:
             probability=str(self.folder / "change.tif"),
             confidence_before=str(self.folder / "confidence_before.tif"),
             confidence_after=str(self.folder / "confidence.tif"),
-            old=None if old == "before" else old or label,
+            old=None if old == OLD_IS_BEFORE else old or label,
             date_before=self.before.date,
             date_after=self.site.date,
             name=self.site.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -15,11 +15,13 @@ from mapmend.core.legend import Legend, load_legend
 from mapmend.core.plain import read_yaml, suggestion
 from mapmend.core.sensor import Sensor, load_sensor
 from mapmend.core.settings import from_mapping, settings, split_mapping
-from mapmend.methods import METHODS
-from mapmend.methods.method import Method
 from mapmend.train.config import LoopConfig
 
+if TYPE_CHECKING:
+    from mapmend.methods.method import Method
+
 VERBS = ("prepare", "train", "predict", "change", "report")
+OLD_IS_BEFORE = "before"  # what `old` says for the earlier map
 
 
 @settings
@@ -125,6 +127,7 @@ class Project:
         folder: where relative paths to legends, sensor cards and the area of interest start.
         data: where relative paths of scenes and references start.
         steps: verbs in their order, with what the file says about each.
+        listed: whether the file lists its steps; where it does not, `change` is done if there is something to compare.
     """
 
     name: str
@@ -138,6 +141,7 @@ class Project:
     aoi: Path | None
     seed: int
     steps: Mapping[str, Mapping[str, Any]]
+    listed: bool = True
 
     def train_settings(self) -> tuple[type[Method], NetworkSettings, DataSettings, LoopConfig, Any]:
         """The method's class, and the settings of network, data, loop and method."""
@@ -158,6 +162,12 @@ class Project:
         if asked == "auto":
             return "pair" if "change" in self.steps else "latest"
         return asked
+
+    @property
+    def old_map(self) -> str:
+        """The map that changes are put into: its path, `before`, or empty, as in `ChangeSettings`."""
+        old = self.change_settings().old
+        return str(self.data / old) if old not in ("", OLD_IS_BEFORE) else old
 
     def report_settings(self) -> ReportSettings:
         """What the report shows."""
@@ -185,7 +195,7 @@ def load_project(path: str | Path, data: Path | None = None) -> Project:
     aoi = folder / document.aoi if document.aoi else None
     if aoi is not None and not aoi.is_file():
         raise ProjectError(f"no such file: {aoi}", where=f"{path}: aoi", fix="correct the path")
-    return Project(
+    project = Project(
         document.name,
         path,
         folder,
@@ -197,7 +207,26 @@ def load_project(path: str | Path, data: Path | None = None) -> Project:
         aoi,
         document.seed,
         _steps(document.steps, path),
+        listed=bool(document.steps),
     )
+    _check_change(project)
+    return project
+
+
+def _check_change(project: Project) -> None:
+    """Refuse, before anything is trained, what would stop `change` at the end."""
+    if "change" not in project.steps:
+        return
+    where = f"{project.path}: steps"
+    if project.dates != "pair":
+        raise ProjectError(
+            f"predict has `dates: {project.dates}`, and change compares maps that are made as a pair",
+            where=where,
+            fix="write `dates: pair`, or leave `dates` out",
+        )
+    old = project.old_map
+    if old not in ("", OLD_IS_BEFORE) and not Path(old).is_file():
+        raise ProjectError(f"no such file: {old}", where=f"{where}: change: old", fix="correct the path")
 
 
 def _steps(entries: Sequence[str | Mapping[str, Any]], path: Path) -> Mapping[str, Mapping[str, Any]]:
@@ -229,6 +258,8 @@ def _check(verb: str, settings: Mapping[str, Any], where: str) -> None:
 def _train_settings(
     settings: Mapping[str, Any], where: str | Path
 ) -> tuple[type[Method], NetworkSettings, DataSettings, LoopConfig, Any]:
+    from mapmend.methods import METHODS  # torch, which a file with faults does not wait for
+
     rest = dict(settings)
     name = rest.pop("method", "supervised")
     if name not in METHODS:

@@ -21,6 +21,7 @@ from mapmend.steps import (
     PredictOptions,
     change_step,
     console,
+    has_pairs,
     is_first_process,
     predict_step,
     prepare_step,
@@ -58,6 +59,8 @@ def run(project: Project, out: Path, *, device: str = "auto") -> RunResult:
     }
     for verb in [verb for verb in verbs if verb == "prepare" or verb in project.steps]:
         if verb == "prepare" and not is_first_process():
+            continue
+        if verb == "change" and not project.listed and not has_pairs(project, out):
             continue
         console.print(f"[bold]{verb}[/bold]")
         with claimed(project, out, verb):

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mapmend.change.job import change_maps
 from mapmend.change.record import ChangeResult
 from mapmend.core.errors import JobError, LabelError, ManifestError
-from mapmend.core.manifest import Row
+from mapmend.core.manifest import Row, two_dates
 from mapmend.core.provenance import file_hash, provenance
 from mapmend.core.sensor import Sensor
 from mapmend.core.settings import from_mapping
@@ -52,8 +52,10 @@ def prepare_step(project: Project, out: Path) -> Prepared:
     store = out / "scenes"
     rows = _with_sensor(read_scenes(project.scenes, project.data, store), project.sensors)
     given = project.reference
-    references = read_scenes(given, project.data, store) if given is not None else ()
+    references = read_scenes(given, project.data, store, name="reference") if given is not None else ()
     check_files((*rows, *references), project.path)
+    if "change" in project.steps and project.listed and not two_dates(rows, project.predict_settings().split):
+        raise _no_pair(project)  # before hours of training
     columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TextColumn("sites"), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("prepare", total=len({row.site for row in rows}))
@@ -182,20 +184,43 @@ def change_step(project: Project, out: Path) -> dict[str, ChangeResult]:
         JobError: a pair is not mapped yet.
     """
     settings = project.change_settings()
-    jobs = [job for job in map_jobs(project, out) if job.before is not None]
+    jobs = _pairs(project, out)
     if not jobs:
-        raise ManifestError(
-            "no site has two dates to compare", where=project.path, fix="list images of two dates, or drop `change`"
-        )
+        raise _no_pair(project)
     for job in jobs:
         if not job.mapped:
             raise JobError("is not mapped yet", where=f"site '{job.key}'", fix="run `mapmend predict` first")
     made = {}
     for job in _tracked(jobs, "comparing"):
-        inputs = job.change_inputs(settings.old)
+        inputs = job.change_inputs(project.old_map)
         made[job.key] = change_maps(inputs, project.legend, job.change_folder, settings, progress=len(jobs) == 1)
     describe_in_stac(project, [(job, job.change_folder) for job in jobs], out / CHANGES)
     return made
+
+
+def has_pairs(project: Project, out: Path) -> bool:
+    """Whether the project maps any site as a pair."""
+    return bool(_pairs(project, out))
+
+
+def _pairs(project: Project, out: Path) -> list[MapJob]:
+    return [job for job in map_jobs(project, out) if job.before is not None]
+
+
+def _no_pair(project: Project) -> ManifestError:
+    if project.dates != "pair":
+        return ManifestError(
+            f"maps `dates: {project.dates}`, and change compares maps that are made as a pair",
+            where=project.path,
+            fix="list `change` among the steps",
+        )
+    split = project.predict_settings().split
+    of_split = f" in split '{split}', which alone predict maps," if split else ""
+    return ManifestError(
+        f"no site{of_split} has two dates to compare",
+        where=project.path,
+        fix="list images of two dates, or `steps` without change",
+    )
 
 
 def _tracked(jobs: Sequence[MapJob], word: str) -> Iterator[MapJob]:

@@ -113,8 +113,14 @@ def test_the_tables_margins_are_the_two_maps(noise, write_pair, legend, read, tm
     assert [one[2] for one in listed] == sorted((one[2] for one in listed), reverse=True)
     with (out / "from_to.csv").open() as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["from \\ to (ha)", *table.names] and [row[0] for row in rows[1:]] == list(table.names)
-    np.testing.assert_allclose([[float(n) for n in row[1:]] for row in rows[1:]], table.areas, atol=1e-6)
+    assert rows[0] == ["from \\ to (ha)", *table.names, "total"]
+    assert [row[0] for row in rows[1:]] == [*table.names, "total"]
+    numbers = np.array([[float(n) for n in row[1:]] for row in rows[1:]])
+    np.testing.assert_allclose(numbers[:-1, :-1], table.areas, atol=1e-6)
+    known = read(out, "before") != 255
+    for margin, name in ((numbers[:-1, -1], "before"), (numbers[-1, :-1], "after")):
+        np.testing.assert_allclose(margin, [area[read(out, name) == code].sum() for code in IDS], atol=1e-6)
+    assert numbers[-1, -1] == pytest.approx(area[known].sum())
 
 
 def test_polygons_are_the_patches(noise, write_pair, legend, tmp_path, narrow_strips):

@@ -11,6 +11,7 @@ from mapmend.core.errors import GridError
 from mapmend.core.grid import (
     PixelArea,
     Window,
+    finest,
     full_window,
     grid_from_dict,
     grid_to_dict,
@@ -149,6 +150,13 @@ class TestGroundPixelSize:
         assert ground_pixel_size(make_grid((2, 2), turned, "EPSG:32633")) == pytest.approx((4, 8), rel=1e-3)
 
 
+def test_a_grid_without_a_place_gives_way_to_one_that_has_one():
+    floating = make_grid((70, 70), Affine(0.1, 0, 0, 0, -0.1, 0), None)
+    placed = make_grid((70, 70), Affine(1, 0, 500_000, 0, -1, 5_300_000), "EPSG:32632")
+    assert finest([floating, placed]) == finest([placed, floating]) == placed
+    assert finest([floating]) == floating
+
+
 class TestPixelArea:
     @pytest.mark.parametrize(
         ("crs", "transform"),
@@ -230,3 +238,15 @@ class TestPixelArea:
         grid = make_grid((3, 3), Affine(2, 0, 0, 0, -2, 0), 'LOCAL_CS["arbitrary",UNIT["metre",1]]')
         assert PixelArea(grid).unit == "px"
         assert ground_pixel_size(grid) == (2, 2)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:4326", "EPSG:3857", None])
+def test_part_of_a_grid_has_the_same_areas_to_the_last_bit(crs):
+    """However few points of the lattice a window needs."""
+    step = 1e-4 if crs == "EPSG:4326" else 30
+    grid = make_grid((700, 300), Affine(step, 0, 9, 0, -step, 48), crs)
+    area = PixelArea(grid)
+    whole = area.of(full_window(grid))
+    for row, height in ((0, 1), (0, 700), (63, 2), (64, 1), (130, 300), (699, 1), (350, 0)):
+        window = Window(row, 17, height, 250)
+        np.testing.assert_array_equal(area.of(window), whole[window.slices])

@@ -13,6 +13,11 @@ from mapmend.core.sensor import load_sensor
 from mapmend.data.prepare import class_areas, prepare
 from mapmend.data.sites import channel_statistics, load_prepared
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::mapmend.raster.opening.NotGeoreferenced"),
+    pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),
+]
+
 LEGEND = load_legend(
     {"name": "two", "classes": [{"id": 1, "name": "a", "color": "#aa0000"}, {"id": 2, "name": "b", "color": "#00aa00"}]}
 )

@@ -15,6 +15,8 @@ from mapmend.data.prepare import prepare
 from mapmend.data.scenes import read_scenes
 from mapmend.data.torchgeo import write_scenes
 
+pytestmark = pytest.mark.filterwarnings("ignore::mapmend.raster.opening.NotGeoreferenced")
+
 
 class Samples:
     """A stand-in of the same shape as a data set; counts what is asked."""

@@ -174,6 +174,7 @@ def test_labels_that_say_little_are_told(tmp_path):
     assert "c" in unheld({0: 5, 1: 1}, three, "x")[0].what
 
 
+@pytest.mark.filterwarnings("ignore:'crs' was not provided")
 def test_polygons_are_judged(tmp_path):
     import geopandas
     import shapely

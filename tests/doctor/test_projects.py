@@ -53,6 +53,22 @@ def test_a_sound_project_has_no_errors_and_no_warnings(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_maps_of_two_dates_and_their_comparison_are_counted(tmp_path, monkeypatch):
+    needs = []
+    monkeypatch.setattr("mapmend.doctor.machine.disk", lambda need, out: needs.append(need) or [])
+    scenes = [scene(tmp_path, f"a{year}") | {"site": "a", "date": str(year)} for year in (2010, 2015, 2020)]
+    for steps in (
+        ["predict"],
+        [{"predict": {"dates": "all"}}],
+        [{"predict": {"dates": "pair"}}],
+        ["predict", "change"],
+    ):
+        doctor(project(tmp_path, scenes, steps=["train", *steps]), out=tmp_path / "out")
+    latest, every, pair, compared = (need.maps for need in needs)
+    assert latest == 3 * 160**2 and every == 3 * latest
+    assert latest < pair < every and compared > pair + 4 * 160**2  # four rasters more
+
+
 def test_every_fault_of_a_project_is_found_at_once(tmp_path):
     bad = halves(160, 160)
     bad[0, :7] = 9

@@ -10,6 +10,8 @@ from mapmend.core.errors import GridError
 from mapmend.core.grid import Window, full_window, make_grid
 from mapmend.raster.presence import PresenceReader
 
+pytestmark = pytest.mark.filterwarnings("ignore::mapmend.raster.opening.NotGeoreferenced")
+
 GRID = make_grid((60, 80), Affine(10, 0, 500000, 0, -10, 4000000), "EPSG:32633")
 WHOLE = full_window(GRID)
 

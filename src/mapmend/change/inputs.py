@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from rasterio.windows import Window as RasterioWindow
 
 from mapmend.change.decide import STEPS, Bytes
 from mapmend.core.classes import NODATA, Legend
-from mapmend.core.errors import GridError, ManifestError, RasterError
+from mapmend.core.errors import GridError, LegendError, ManifestError, RasterError
 from mapmend.core.grid import Grid, Window, full_window, same_grid
 from mapmend.core.legend import load_crosswalk
+from mapmend.core.manifest import check_pair
 from mapmend.raster.labels import LabelReader
 from mapmend.raster.opening import handle, raster_faults, raster_info
 
 _STRIP_PIXELS = 2**23  # what a strip's arrays are bounded by: about half a gigabyte in all
+_OF_LEGEND = "name the legend that all of the maps are in, and declare nodata in the file"
 _TILE = 512  # rows of tiles are decoded once where a strip is a multiple of them
 
 
@@ -70,13 +73,15 @@ class PairReader:
         grid: that of both maps.
 
     Raises:
-        ManifestError: the dates are equal or in the wrong order.
+        ManifestError: the dates, or the files of both, are equal, or the dates are in the wrong order.
         GridError: the files are on different grids.
         RasterError: a file cannot be opened, or holds no probabilities.
     """
 
     def __init__(self, inputs: ChangeInputs, legend: Legend) -> None:
-        _check_dates(inputs)
+        check_pair(inputs.date_before, inputs.date_after, f"site '{inputs.name}'")
+        if Path(inputs.before).absolute() == Path(inputs.after).absolute():
+            raise ManifestError("is given for both dates", where=inputs.after, fix="give a map of each date")
         self._inputs, self._legend, crosswalk = inputs, legend, load_crosswalk(None, legend)
         self.grid = raster_info(inputs.before).grid
         self._check_grid(inputs.after)
@@ -102,7 +107,7 @@ class PairReader:
             LegendError: a code that is not in the legend.
             RasterError: a file cannot be read.
         """
-        before, after = (self._legend.lut[reader.read(window)] for reader in self._maps)
+        before, after = (self._legend.lut[_ids(reader, window)] for reader in self._maps)
         inputs, confidences = self._inputs, None
         if inputs.confidence_before is not None and inputs.confidence_after is not None:
             confidences = _steps(inputs.confidence_before, window), _steps(inputs.confidence_after, window)
@@ -116,7 +121,7 @@ class PairReader:
             LegendError: a code that is not in the legend.
             RasterError: a file cannot be read.
         """
-        return self._legend.id_lut[before] if self._old is None else self._old.read(window)
+        return self._legend.id_lut[before] if self._old is None else _ids(self._old, window)
 
     def _check_grid(self, path: str) -> None:
         grid = raster_info(path).grid
@@ -128,11 +133,12 @@ class PairReader:
             )
 
 
-def _check_dates(inputs: ChangeInputs) -> None:
-    first, second = inputs.date_before, inputs.date_after
-    if first and second and first >= second:
-        fault = f"both dates are {first}" if first == second else f"the earlier date {first} comes after {second}"
-        raise ManifestError(fault, where=f"site '{inputs.name}'", fix="give the earlier date first")
+def _ids(reader: LabelReader, window: Window) -> Bytes:
+    try:
+        return reader.read(window)
+    except LegendError as fault:
+        about_manifests = "label_legend" in (fault.fix or "")
+        raise LegendError(fault.what, where=fault.where, fix=_OF_LEGEND if about_manifests else fault.fix) from None
 
 
 def _check_probabilities(path: str) -> None:

@@ -37,6 +37,7 @@ from mapmend.raster.vector_writing import geopackage_writer, geoparquet_writer
 
 __all__ = ["ChangeInputs", "ChangeSettings", "change_maps"]
 
+TOTAL = "total"  # of a row or column of `from_to.csv`
 _WORK = ".work"  # strips, until they are put together
 _BYTES_PER_PIXEL = 3  # compressed strips and COGs at the same time
 _COUNTED = 2**18  # pixels put into the table at a time
@@ -223,8 +224,10 @@ def _square(values: np.ndarray, side: int) -> tuple[tuple[Any, ...], ...]:
 def _csv(table: FromTo) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([f"from \\ to ({table.unit})", *table.names])
-    for name, row in zip(table.names, table.areas, strict=True):
+    writer.writerow([f"from \\ to ({table.unit})", *table.names, TOTAL])
+    totals = (*table.after, sum(table.after))
+    rows = ((*row, total) for row, total in zip(table.areas, table.before, strict=True))
+    for name, row in zip((*table.names, TOTAL), (*rows, totals), strict=True):
         writer.writerow([name, *(f"{area:.6f}".rstrip("0").rstrip(".") for area in row)])
     return text.getvalue()
 

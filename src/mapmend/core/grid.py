@@ -142,8 +142,10 @@ def ground_pixel_size(grid: Grid) -> tuple[float, float]:
 def finest(grids: Sequence[Grid]) -> Grid:
     """The grid with the smallest pixels on the ground, the first of equals; rather in metres than in degrees.
 
-    A grid in degrees gives way to a projected one whose pixels are larger by less than a quarter.
+    A grid in degrees gives way to a projected one whose pixels are larger by less than a quarter; one without a CRS,
+    whose pixels have no size on the ground, to any that has one.
     """
+    grids = [grid for grid in grids if grid.crs is not None] or grids
 
     def area(grid: Grid) -> float:
         return math.prod(ground_pixel_size(grid))
@@ -184,9 +186,11 @@ class PixelArea:
         """Areas of the pixels of a window inside the grid, H×W, in `unit`."""
         rows = np.arange(window.row, window.row_end) + 0.5
         cols = np.arange(window.col, window.col_end) + 0.5
-        by_col = np.array([np.interp(cols, self._cols, line) for line in self._nodes])
         upper = np.clip(np.searchsorted(self._rows, rows, side="right") - 1, 0, len(self._rows) - 2)
         share = (rows - self._rows[upper]) / (self._rows[upper + 1] - self._rows[upper])
+        used = slice(int(upper[0]), int(upper[-1]) + 2) if len(upper) else slice(0, 1)
+        by_col = np.array([np.interp(cols, self._cols, line) for line in self._nodes[used]])
+        upper = upper - used.start
         result: npt.NDArray[np.float64] = by_col[upper] * (1 - share)[:, None] + by_col[upper + 1] * share[:, None]
         return result
 

@@ -121,12 +121,8 @@ def make_row(values: Mapping[str, str], where: str, folder: Path) -> Row:
             plain[name] = _absolute(name, values[name], folder)
     _check_choice(values.get("trust", "noisy"), TRUSTS, "trust", where)
     _check_choice(values.get("split", "train"), SPLITS, "split", where)
-    if not _is_date(values.get("date", "t1")):
-        raise ManifestError(
-            f"date '{values['date']}' is not YYYY-MM-DD, YYYY-MM, YYYY or t1, t2, ...",
-            where=where,
-            fix="write 2024-07-31",
-        )
+    if "date" in values:
+        _check_date(values["date"], where)
     if "label_gsd" in values:
         try:
             plain["label_gsd"] = float(values["label_gsd"])
@@ -159,8 +155,36 @@ def check_rows(rows: Iterable[Row], where: str | Path) -> tuple[Row, ...]:
     for row in kept.values():
         dates.setdefault(row.site, []).append(row.date)
     for site, given in dates.items():
-        _check_order(site, sorted(set(given)), where)
+        _check_order(f"site '{site}'", sorted(set(given)), where)
     return tuple(kept.values())
+
+
+def check_pair(before: str, after: str, where: str) -> None:
+    """Make certain that one date comes before another; a date may be empty, where nobody knows it.
+
+    Raises:
+        ManifestError: it is no date, or the two are equal, in the wrong order, or in an order that nobody knows.
+    """
+    for date in filter(None, (before, after)):
+        _check_date(date, where)
+    if not (before and after):
+        return
+    if before == after:
+        raise ManifestError(f"both dates are {before}", where=where, fix="give the earlier date first")
+    _check_order(where, sorted((before, after)), None)
+    if before > after:
+        raise ManifestError(
+            f"the earlier date {before} comes after {after}", where=where, fix="give the earlier date first"
+        )
+
+
+def two_dates(rows: Iterable[Row], split: str = "") -> bool:
+    """Whether a place has images of two dates; with `split`, one whose rows have it."""
+    dates: dict[str, set[str]] = {}
+    for row in rows:
+        if row.image and split in ("", row.split):
+            dates.setdefault(row.site, set()).add(row.date)
+    return any(len(of_site) > 1 for of_site in dates.values())
 
 
 def format_manifest(rows: Iterable[Row]) -> str:
@@ -210,6 +234,13 @@ def _check_label(row: Row, where: str) -> None:
         )
 
 
+def _check_date(text: str, where: str) -> None:
+    if not _is_date(text):
+        raise ManifestError(
+            f"date '{text}' is not YYYY-MM-DD, YYYY-MM, YYYY or t1, t2, ...", where=where, fix="write 2024-07-31"
+        )
+
+
 def _is_date(text: str) -> bool:
     if _STEP.fullmatch(text) or _COARSE_DATE.fullmatch(text):
         return True
@@ -219,7 +250,7 @@ def _is_date(text: str) -> bool:
         return False
 
 
-def _check_order(site: str, dates: list[str], where: str | Path) -> None:
+def _check_order(owner: str, dates: list[str], where: str | Path | None) -> None:
     """Refuse dates whose order as texts is not their order in time.
 
     Raises:
@@ -230,20 +261,20 @@ def _check_order(site: str, dates: list[str], where: str | Path) -> None:
     if steps and len(steps) < len(known):
         known = [date for date in known if date not in steps]
         raise ManifestError(
-            f"site '{site}' has dates '{known[0]}' and '{steps[0]}', whose order is unknown",
+            f"{owner} has dates '{known[0]}' and '{steps[0]}', whose order is unknown",
             where=where,
             fix="give all of them as dates, or all as t1, t2, ...",
         )
     if len({len(step) for step in steps}) > 1:
         raise ManifestError(
-            f"site '{site}' has dates '{steps[0]}' and '{steps[-1]}' with other numbers of digits",
+            f"{owner} has dates '{steps[0]}' and '{steps[-1]}' with other numbers of digits",
             where=where,
             fix="write t01, t02, ..., t10",
         )
     for one, later in pairwise(known):
         if later.startswith(one):
             raise ManifestError(
-                f"site '{site}' has dates '{one}' and '{later}', whose order is unknown",
+                f"{owner} has dates '{one}' and '{later}', whose order is unknown",
                 where=where,
                 fix="give both to the month or day",
             )

@@ -61,6 +61,8 @@ def _build(cls: type[T], mapping: Mapping[str, object], where: str | Path) -> T:
         return TypeAdapter(cls).validate_python(mapping)
     except ValidationError as error:
         raise _explain(cls, error, where) from None
+    except ProjectError as fault:  # of settings that do not go together
+        raise ProjectError(fault.what, where=where, fix=fault.fix) from None
 
 
 def _listed(names: Iterable[str]) -> str:

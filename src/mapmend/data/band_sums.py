@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mapmend.core.errors import RasterError, SensorError
+from mapmend.core.errors import RasterError
 from mapmend.core.grid import windows
 from mapmend.core.sensor import Sensor, check_fit
 from mapmend.data.sites import BandStatistics
-from mapmend.raster.bands import ImageSource, taken_for_alpha
+from mapmend.raster.bands import ImageSource, alpha_fault, taken_for_alpha
 from mapmend.raster.reading import Reader
 
 _SURVEYED = 256  # side of the windows that are looked at where not all are
@@ -102,9 +102,4 @@ def _refuse_alpha(sums: BandSums, source: ImageSource, top: int) -> None:
     """
     for slot in taken_for_alpha(source):
         if top * sums.total[slot] - sums.squares[slot] <= _OPAQUE * top**2 * sums.count:
-            card = f"sensor card '{source.sensor.name}'"
-            raise SensorError(
-                f"an alpha band (0 and {top} alone) would be taken for '{source.bands[slot]}' of {card}",
-                where=source.files[0],
-                fix=f"use a card of {len(source.bands) - 1} bands: alpha then says what is valid",
-            )
+            raise alpha_fault(source, slot, top)

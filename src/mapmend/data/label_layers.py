@@ -60,7 +60,9 @@ def prepare_label(row: Row, image: str, grid: Grid, legend: Legend, path: Path, 
         RasterError, VectorError, GridError, LegendError: the label is not what the row says.
         LabelError: no pixel gets a class.
     """
-    settings, reader = _reader(row, image, grid, legend, base)
+    for file in row.label_files:
+        check_overlap(file, image, grid)
+    settings, reader = label_reader(row, grid, legend, base)
     gsd = max((size for file in row.label_files if (size := _gsd(file, grid)) is not None), default=None)
     identity = identity_of(row.label_files, grid, settings)
     described = read_description(path, identity)
@@ -110,12 +112,22 @@ def warn_of_faults(layers: Iterable[LabelLayer]) -> None:
             warnings.warn(text, stacklevel=2)
 
 
-def _reader(
-    row: Row, image: str, grid: Grid, legend: Legend, base: Path | None
+def label_reader(
+    row: Row, grid: Grid, legend: Legend, base: Path | None
 ) -> tuple[object, LabelReader | PresenceReader]:
-    """What a prepared label depends on beside its files, and the reader that makes it."""
-    for file in row.label_files:
-        check_overlap(file, image, grid)
+    """The reader of a row's label on a grid, and what is read depends on beside the files, as plain values.
+
+    By nearest neighbour, or by mode where the label is finer than the grid.
+
+    Args:
+        row: its label columns count.
+        grid: to read on.
+        legend: the project's.
+        base: folder that paths to crosswalks start from.
+
+    Raises:
+        RasterError, VectorError, GridError, LegendError, LabelError: the label is not what the row says.
+    """
     sizes = [size for file in row.label_files if (size := _gsd(file, grid)) is not None]
     finer = any(size < 0.75 * min(ground_pixel_size(grid)) for size in sizes)
     if row.masks:

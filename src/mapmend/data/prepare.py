@@ -62,6 +62,11 @@ def prepare(
         raise ManifestError(f"site '{min(unknown)}' has a reference but no image", fix="list it among the scenes")
     for of_site in by_site.values():
         _check_rows(of_site, sensors)
+    for row in references:
+        dates = sorted({one.date for one in by_site[row.site]})
+        if row.date and row.date not in dates:
+            fix = f"its images are of {', '.join(dates)}" if any(dates) else "leave out its date: the images have none"
+            raise ManifestError(f"site '{row.site}' has a reference of {row.date} and no image of it", fix=fix)
     reference_of = {(row.site, row.date): row for row in references}
     sites: list[PreparedSite] = []
     labels: list[LabelLayer] = []

@@ -14,13 +14,16 @@ from mapmend.data.torchgeo import TORCHGEO, torchgeo_rows
 __all__ = ["ScenePattern", "check_files", "read_scenes"]
 
 
-def read_scenes(source: str | Sequence[ScenePattern], base: Path, store: Path | None = None) -> tuple[Row, ...]:
+def read_scenes(
+    source: str | Sequence[ScenePattern], base: Path, store: Path | None = None, *, name: str = "scenes"
+) -> tuple[Row, ...]:
     """Rows of a manifest file, or of entries that are file patterns (`layouts.expand`) or name a TorchGeo data set.
 
     Args:
         source: the manifest's file, or the entries.
         base: folder that relative paths start from.
         store: folder for what has to be written first, the samples of data sets; `from_torchgeo` in `base` if None.
+        name: key of the project file that holds the entries, for errors.
 
     Raises:
         ManifestError: a file is missing, a pattern matches nothing, or a row does not fit.
@@ -29,12 +32,12 @@ def read_scenes(source: str | Sequence[ScenePattern], base: Path, store: Path | 
         return _read_file(base / source)
     rows: list[Row] = []
     for number, entry in enumerate(source, start=1):
-        where = f"scenes, entry {number}"
+        where = f"{name}, entry {number}"
         if TORCHGEO in entry:
             rows += torchgeo_rows(entry, where, base, store or base / "from_torchgeo")
         else:
             rows += expand(entry, where, base)
-    return check_rows(rows, "scenes")
+    return check_rows(rows, name)
 
 
 def check_files(rows: Sequence[Row], where: str | Path) -> None:

@@ -14,14 +14,14 @@ import shapely
 from mapmend.core.crosswalk import Crosswalk
 from mapmend.core.errors import LegendError, MapmendError
 from mapmend.core.grid import Grid, windows
-from mapmend.core.legend import NODATA, Legend, load_crosswalk
+from mapmend.core.legend import NODATA, Legend
 from mapmend.core.manifest import Row
+from mapmend.data.label_layers import label_reader
 from mapmend.doctor.finding import Finding, from_fault
 from mapmend.doctor.sampling import read, spread
 from mapmend.raster.features import vector_faults
 from mapmend.raster.labels import LabelReader
 from mapmend.raster.opening import RasterInfo, raster_info
-from mapmend.raster.presence import PresenceReader
 from mapmend.raster.vector import vector_info
 
 _SIDE = 1024
@@ -100,27 +100,13 @@ def drawn_codes(row: Row, grid: Grid, legend: Legend, base: Path | None) -> Code
     ids: Counter[int] = Counter()
     path = row.label_files[0]
     try:
-        reader = label_reader(row, grid, legend, base)
+        _, reader = label_reader(row, grid, legend, base)
         for window in spread(grid, _SIDE):
             values, counts = np.unique(reader.read(window), return_counts=True)
             ids.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
     except MapmendError as fault:
         return Codes({}, (from_fault(fault, "label", path),))
     return Codes(_told(ids, path, legend).counts, ())
-
-
-def label_reader(row: Row, grid: Grid, legend: Legend, base: Path | None) -> LabelReader | PresenceReader:
-    """A reader of a row's label on a grid, by nearest neighbour.
-
-    Raises:
-        RasterError, VectorError, GridError, LegendError, LabelError: the label is not what the row says.
-    """
-    if row.masks:
-        masks = [(legend.ids[legend.index_of(name)], file) for name, file in row.masks]
-        rest = NODATA if row.label_rest is None else legend.ids[legend.index_of(row.label_rest)]
-        return PresenceReader(masks, rest, grid)
-    assert row.label is not None
-    return LabelReader(row.label, grid, load_crosswalk(row.label_legend, legend, base), field=row.label_field)
 
 
 def unheld(counts: Mapping[int, int], legend: Legend, where: str) -> list[Finding]:

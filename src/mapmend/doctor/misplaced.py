@@ -11,9 +11,9 @@ import numpy as np
 from mapmend.core.grid import Grid, ground_pixel_size
 from mapmend.core.legend import NODATA, Legend
 from mapmend.core.manifest import Row
+from mapmend.data.label_layers import label_reader
 from mapmend.data.label_shift import Shift, TileSums, conclude, tile_sums
 from mapmend.doctor.finding import Finding
-from mapmend.doctor.labels import label_reader
 from mapmend.doctor.sampling import spread
 from mapmend.raster.reading import ImageSource, Reader
 
@@ -33,7 +33,7 @@ def look(row: Row, source: ImageSource, legend: Legend, base: Path | None, radiu
         MapmendError: the image or the label cannot be read.
     """
     reader = Reader(source)
-    label = label_reader(row, reader.grid, legend, base)
+    _, label = label_reader(row, reader.grid, legend, base)
     tiles = []
     for window in spread(reader.grid, _SIDE, _ALONG):
         pixels, valid = reader.read(window)

@@ -14,8 +14,9 @@ import numpy as np
 from mapmend.core.errors import MapmendError
 from mapmend.core.grid import Grid, finest, ground_pixel_size
 from mapmend.core.legend import load_crosswalk
-from mapmend.core.manifest import Row
+from mapmend.core.manifest import Row, two_dates
 from mapmend.data.scenes import read_scenes
+from mapmend.data.torchgeo import TORCHGEO
 from mapmend.doctor import files, machine, sites, splits
 from mapmend.doctor.finding import Finding, from_fault
 from mapmend.doctor.labels import Codes, drawn_codes, raster_codes, unheld, vector_codes
@@ -34,6 +35,7 @@ Track = Callable[[Sequence[Any], str], Iterable[Any]]
 
 _MOST_SITES = 200  # whose images are looked at
 _MOST_LABELS = 2000  # files that are counted
+_DATA_SET = "data set"  # the check of findings about what is not looked at
 _MOST_SHIFTS = 16  # sites whose labels are compared with their images
 
 
@@ -66,12 +68,22 @@ class _Chart:
 
 def look_at_project(project: Project, out: Path, track: Track) -> tuple[list[Finding], int]:
     """Everything that is wrong with a project, and the number of files that were opened."""
+    notes: list[Finding] = []
     try:
-        rows = _with_sensor(read_scenes(project.scenes, project.data), list(project.sensors))
-        references = read_scenes(project.reference, project.data) if project.reference is not None else ()
+        rows = _with_sensor(_rows(project, "scenes", project.scenes, notes), list(project.sensors))
+        given = project.reference
+        references = _rows(project, "reference", given, notes) if given is not None else ()
     except MapmendError as fault:
         return [from_fault(fault, "scenes", str(project.path))], 0
-    chart = _Chart(project, rows, references)
+    chart = _Chart(project, rows, references, notes)
+    if (
+        "change" in project.steps
+        and project.listed
+        and not notes
+        and not two_dates(rows, project.predict_settings().split)
+    ):
+        fix = "list images of two dates, or `steps` without change"
+        chart.found.append(Finding("error", "dates", "no site has two dates to compare", str(project.path), fix))
     if _all_there(chart):
         _look_at_images(chart, track)
         counts = _look_at_labels(chart, track)
@@ -79,6 +91,20 @@ def look_at_project(project: Project, out: Path, track: Track) -> tuple[list[Fin
         _look_at_splits(chart, counts)
         _look_at_machine(chart, out)
     return chart.found, len(chart.infos)
+
+
+def _rows(
+    project: Project, name: str, source: str | Sequence[Mapping[str, Any]], notes: list[Finding]
+) -> tuple[Row, ...]:
+    """Rows of what a project lists under `name`; data sets, whose samples would have to be written, are noted."""
+    if isinstance(source, str):
+        return read_scenes(source, project.data, name=name)
+    files = [entry for entry in source if TORCHGEO not in entry]
+    for entry in source:
+        if TORCHGEO in entry:
+            what = f"names the data set {entry[TORCHGEO]}; its samples are looked at after `mapmend prepare`"
+            notes.append(Finding("note", _DATA_SET, what, f"{project.path}: {name}"))
+    return read_scenes(files, project.data, name=name) if files or not source else ()
 
 
 def _all_there(chart: _Chart) -> bool:
@@ -102,8 +128,11 @@ def _all_there(chart: _Chart) -> bool:
         lost = [path for path in row.label_files if not Path(path).exists()]
         for path in lost:
             chart.found.append(Finding("error", "files", "does not exist", path, f"reference of '{row.site}'"))
-        if row.site not in {one.site for one in chart.rows}:
-            what = "has a reference and no image"
+        dates = {one.date for one in chart.rows if one.site == row.site}
+        if not dates and any(finding.check == _DATA_SET for finding in chart.found):
+            continue  # may be one of those that are not looked at
+        if not dates or (row.date and row.date not in dates):
+            what = f"has a reference {f'of {row.date} ' if dates else ''}and no image{' of it' if dates else ''}"
             chart.found.append(Finding("error", "reference", what, f"site '{row.site}'", "list it among the scenes"))
         elif not lost:
             judged.append(row)
@@ -223,10 +252,18 @@ def _look_at_machine(chart: _Chart, out: Path) -> None:
         pixels = prod(map(int, chart.grids[row.site].shape)) if row.site in chart.grids else 0
         width = max((np.dtype(info.dtype).itemsize for info in infos), default=0)
         prepared += pixels * (width * len(chart.project.sensors[row.sensor].bands) + 1 + (row.label is not None))
-    last = {name: prod(map(int, grid.shape)) for name, grid in chart.grids.items()}
-    need = machine.Need(prepared, machine.MAP_BYTES * sum(last.values()), loop.batch * data.crop**2, loop.workers)
+    maps = sum(prod(map(int, grid.shape)) * _bytes_of_maps(chart, name) for name, grid in chart.grids.items())
+    need = machine.Need(prepared, maps, loop.batch * data.crop**2, loop.workers)
     here = machine.this_machine()
     chart.found += [*machine.disk(need, out), *machine.memory(need, here), *machine.processors(here)]
+
+
+def _bytes_of_maps(chart: _Chart, name: str) -> int:
+    """Bytes per pixel of a site's maps, and of the comparison of two."""
+    dates = {row.date for row in chart.rows if row.site == name}
+    if chart.project.dates == "pair" and len(dates) > 1:
+        return machine.PAIR_BYTES + (machine.CHANGE_BYTES if "change" in chart.project.steps else 0)
+    return machine.MAP_BYTES * (len(dates) if chart.project.dates == "all" else 1)
 
 
 def _with_sensor(rows: Iterable[Row], known: Sequence[str]) -> list[Row]:

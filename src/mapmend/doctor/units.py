@@ -8,7 +8,7 @@ from mapmend.core.errors import MapmendError
 from mapmend.core.sensor import Sensor
 from mapmend.doctor.finding import Finding, from_fault
 from mapmend.doctor.sampling import spread
-from mapmend.raster.reading import ImageSource, Reader
+from mapmend.raster.reading import ImageSource, Reader, refuse_alpha
 
 _STRAY = 0.01  # `prepare` refuses from here on
 _CHANGES = {
@@ -22,10 +22,11 @@ _CHANGES = {
 
 
 def values(source: ImageSource) -> list[Finding]:
-    """Whether an image has the card's bands and number type, and values within its range."""
+    """Whether an image has the card's bands, none of them an alpha band, its number type, and values in its range."""
     where, sensor = source.files[0], source.sensor
     try:
         reader = Reader(source)
+        refuse_alpha(source)
         windows = [reader.read(window) for window in spread(reader.grid)]
     except MapmendError as fault:
         return [from_fault(fault, "sensor card", where)]

@@ -50,6 +50,13 @@ class Ledger:
         if file.is_file():
             found = _read(file)
             differing = sorted(key for key in {*given, *found} if given.get(key) != found.get(key))
+            if ("date_before" in found) != ("date_before" in given):
+                fault = "one date, and two" if "date_before" in given else "two dates, and one"
+                raise JobError(
+                    f"holds a map of {fault} shall be mapped",
+                    where=self.folder,
+                    fix="delete this folder, or choose another output folder",
+                )
             if differing:
                 raise JobError(
                     f"holds another job: {', '.join(_difference(key, found, given) for key in differing)}",

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mapmend.core.errors import SensorError
+from mapmend.core.errors import ManifestError, SensorError
 from mapmend.core.grid import Grid, Window, finest
 from mapmend.core.sensor import Sensor, check_fit
-from mapmend.raster.reading import ImageSource, Reader
+from mapmend.raster.reading import ImageSource, Reader, refuse_alpha
 from mapmend.raster.vector import load_aoi
 
 Pixels = npt.NDArray[np.generic]
@@ -105,7 +105,7 @@ def check_sensors(scene: Scene, cards: Sequence[Sensor]) -> None:
         cards: the model's sensor cards, one per modality in its order.
 
     Raises:
-        SensorError: another number of images, other bands, or stored numbers of another meaning or type.
+        SensorError: another number of images, other bands, stored numbers of another meaning or type, or alpha.
     """
     for sources in (scene.before, scene.sources) if scene.before else (scene.sources,):
         if len(sources) != len(cards):
@@ -132,6 +132,7 @@ def check_sensors(scene: Scene, cards: Sequence[Sensor]) -> None:
                     fix="use the card the model was trained with",
                 )
         check_fit(card, where=where, dtype=dtype)
+        refuse_alpha(source)
 
 
 def scene_of_files(
@@ -149,8 +150,12 @@ def scene_of_files(
 
     Raises:
         SensorError: another number of files than cards, or files without the cards' bands.
+        ManifestError: a file is given for both dates.
         GridError: the dates do not overlap.
     """
+    again = {Path(file).absolute() for file in files} & {Path(file).absolute() for file in before}
+    if again:
+        raise ManifestError("is given for both dates", where=min(again), fix="give an image of each date")
     after_sources, before_sources = _sources(files, cards), _sources(before, cards) if before else ()
     grid = finest([Reader(source).grid for source in (*after_sources, *before_sources)])
     return Scene(Path(files[0]).stem, after_sources, grid, aoi=aoi, before=before_sources)

@@ -102,6 +102,16 @@ def taken_for_alpha(source: ImageSource) -> tuple[int, ...]:
     return tuple(slot for slot, (file, index) in enumerate(places) if _is_alpha(infos[file], index))
 
 
+def alpha_fault(source: ImageSource, slot: int, top: int) -> SensorError:
+    """What is wrong where a wanted band is an alpha band, of a file whose highest number is `top`."""
+    return SensorError(
+        f"an alpha band (0 and {top} alone) would be taken for '{source.bands[slot]}' of sensor card "
+        f"'{source.sensor.name}'",
+        where=source.files[0],
+        fix=f"use a card of {len(source.bands) - 1} bands: alpha then says what is valid",
+    )
+
+
 def alpha_band(info: RasterInfo, used: Sequence[int], sensor: Sensor) -> int | None:
     """The index of a file's alpha band if that says what is valid; None where it is a band of the sensor.
 

@@ -224,7 +224,7 @@ def vector_faults(path: str | Path) -> Iterator[None]:
         RuntimeError,
         MemoryError,
     ) as error:
-        text = " ".join(str(error).replace(str(Path(path).absolute()), "it").split())[:200]
+        text = " ".join(str(error).replace(f"'{Path(path).absolute()}'", "it").partition("; It might")[0].split())[:200]
         raise VectorError(f"cannot be read ({text})", where=path, fix="check or replace the file") from None
 
 

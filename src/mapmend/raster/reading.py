@@ -5,24 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 
 import numpy as np
 from rasterio.windows import Window as RasterioWindow
 
 from mapmend.core.errors import GridError
-from mapmend.core.grid import Grid, Window, ground_pixel_size
+from mapmend.core.grid import Grid, Window, finest, windows
 from mapmend.core.sensor import QARule, Sensor, check_fit
 from mapmend.raster.aligning import Array, Bool, read_onto
-from mapmend.raster.bands import ImageSource, alpha_band, is_plain_mask, match_bands, resolve_bands
+from mapmend.raster.bands import (
+    ImageSource,
+    alpha_band,
+    alpha_fault,
+    is_plain_mask,
+    match_bands,
+    resolve_bands,
+    taken_for_alpha,
+)
 from mapmend.raster.labels import LabelReader
 from mapmend.raster.opening import RasterInfo, handle, raster_faults, raster_info
 from mapmend.raster.placement import Placement, overlap, place
 
-__all__ = ["ImageSource", "LabelReader", "Reader", "overlap", "resolve_bands"]
+__all__ = ["ImageSource", "LabelReader", "Reader", "overlap", "refuse_alpha", "resolve_bands"]
 
 _KEPT = ("uint8", "uint16", "int16", "float32")
 _RESAMPLINGS = ("nearest", "bilinear", "average")
+_PROBED, _PROBES = 256, 16  # side and number of the windows in which a band's nature is looked for
 
 
 class Reader:
@@ -60,7 +68,7 @@ class Reader:
             check_fit(source.sensor, where=file, dtype=infos[file].dtype)
         self.dtype = _stored_dtype([infos[file].dtype for file in used])
         self.count = len(places)
-        self.grid = grid if grid is not None else _finest([infos[file].grid for file in used])
+        self.grid = grid if grid is not None else finest([infos[file].grid for file in used])
         masks = _masks(source, infos, quality)
         self._masks = tuple((mask, place(mask.grid, self.grid, where=mask.path)) for mask in masks)
         self._layers = tuple(
@@ -96,6 +104,31 @@ class Reader:
         assert pixels is not None
         np.copyto(pixels, 0, where=~valid)
         return pixels, valid
+
+
+def refuse_alpha(source: ImageSource) -> None:
+    """Refuse an image in which an alpha band would be taken for a band of the sensor.
+
+    The mark alone says little, for many writers put it on the near infrared of any four-band file; the pixels of
+    windows spread over the image do: alpha is 0 or the highest number.
+
+    Raises:
+        SensorError: there is such a band.
+        RasterError: the file cannot be read.
+    """
+    slots = taken_for_alpha(source)
+    if not slots:
+        return
+    reader = Reader(source)
+    if reader.dtype.kind != "u":
+        return
+    every = list(windows(reader.grid, _PROBED))
+    chosen = {round(at) for at in np.linspace(0, len(every) - 1, _PROBES)}
+    top, seen = int(np.iinfo(reader.dtype.name).max), [reader.read(every[at]) for at in sorted(chosen)]
+    for slot in slots:
+        values = np.unique(np.concatenate([pixels[slot][valid] for pixels, valid in seen]))
+        if top in values and np.isin(values, (0, top)).all():
+            raise alpha_fault(source, slot, top)
 
 
 @dataclass(frozen=True)
@@ -220,10 +253,6 @@ def _coinciding(mask: _Mask, grid: Grid) -> Placement | None:
 def _missing(nodata: float | None, sensor: Sensor) -> tuple[float, ...]:
     numbers = [number for number in (nodata, sensor.nodata) if number is not None and not np.isnan(number)]
     return tuple(dict.fromkeys(float(number) for number in numbers))
-
-
-def _finest(grids: Sequence[Grid]) -> Grid:
-    return min(grids, key=lambda grid: prod(ground_pixel_size(grid)))
 
 
 def _stored_dtype(names: Sequence[str]) -> np.dtype[np.generic]:

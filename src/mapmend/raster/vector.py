@@ -115,14 +115,14 @@ def _ids_of(counts: Mapping[object, int], crosswalk: Crosswalk, where: str) -> d
     Raises:
         LegendError: some are unknown; all of them are listed with the number of their features.
     """
-    ids, unknown, first = {}, [], None
+    ids, unknown, fix = {}, [], ""
     for value, count in counts.items():
         try:
             ids[value] = NODATA if _is_missing(value) else crosswalk.id_of(_plain(value), where=where)
-        except LegendError as fault:
+        except (LegendError, ValueError) as fault:
             unknown.append((count, value))
-            first = first or fault
-    if first is None:
+            fix = fix or getattr(fault, "fix", None) or "name the field with the classes"
+    if not unknown:
         return ids
     unknown.sort(key=lambda one: (-one[0], str(one[1])))
     listed = ", ".join(
@@ -130,7 +130,7 @@ def _ids_of(counts: Mapping[object, int], crosswalk: Crosswalk, where: str) -> d
     )
     more = f" and {len(unknown) - _MOST_LISTED} more" if len(unknown) > _MOST_LISTED else ""
     plural = "classes" if len(unknown) > 1 else "class"
-    raise LegendError(f"{plural} {listed}{more} not in '{crosswalk.source}'", where=where, fix=first.fix)
+    raise LegendError(f"{plural} {listed}{more} not in '{crosswalk.source}'", where=where, fix=fix)
 
 
 class Aoi:
@@ -209,6 +209,10 @@ def _class_field(info: VectorInfo, crosswalk: Crosswalk, field: str | None) -> s
         except (LegendError, ValueError):
             continue
     named = [name for name in fitting if name.lower() in _FIELD_NAMES]
+    if not fitting:
+        likely = [name for name in info.fields if name.lower() in _FIELD_NAMES]
+        if len(likely) == 1:
+            return likely[0]  # reading it says which of its classes are unknown
     choice = named if len(named) == 1 else fitting
     if len(choice) != 1:
         found = f"fields {', '.join(choice)} could all" if choice else f"no field (of {listed}) seems to"
