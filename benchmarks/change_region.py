@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -74,9 +74,10 @@ def compare(layers: dict[str, str], out: Path) -> dict[str, float]:
 
     files = dict(zip(("before", "after", "confidence_before", "confidence_after", "probability"), MAPS, strict=True))
     inputs = ChangeInputs(**{role: layers[name] for role, name in files.items()})
+    shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
     change_maps(inputs, load_legend("landscape"), out, ChangeSettings(mmu_ha=MMU_HA), progress=False)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = _peak()
     return {"minutes": (time.perf_counter() - start) / 60, "peak": peak}
 
 
@@ -113,6 +114,12 @@ def row(name: str, side: int, run: dict[str, float], accuracy: ChangeAccuracy) -
         f"{run['minutes']:.2f}",
         f"{run['peak']:.2f} GiB",
     ]
+
+
+def _peak() -> float:
+    """GiB that this process held at most; `ru_maxrss` would count what the process that started it held."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 2**20
 
 
 def main() -> None:

@@ -53,8 +53,8 @@ def posteriors(predictor: Predictor, site: PreparedSite) -> tuple[np.ndarray, np
 def rules(p: np.ndarray, q: np.ndarray) -> Iterator[tuple[str, np.ndarray, tuple[float, ...]]]:
     """Name, probability and thresholds of each rule."""
     yield "difference of the two maps", np.ones(p.shape[1:]), (0.5,)
-    yield "1 - Σ p q (independence)", 1 - (p * q).sum(0), THRESHOLDS
-    yield "½ Σ |p - q| (total variation)", 0.5 * np.abs(p - q).sum(0), THRESHOLDS
+    yield "independence", 1 - (p * q).sum(0), THRESHOLDS
+    yield "total variation", 0.5 * np.abs(p - q).sum(0), THRESHOLDS
 
 
 def measure(demo: Path) -> Iterator[list[str]]:

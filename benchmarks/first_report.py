@@ -1,10 +1,10 @@
 """From nothing to a report of one's own two GeoTIFFs: an image and an old map, as the ten-minute start does it.
 
-    python benchmarks/first_report.py [--work DIR] [--side 1024]
+    python benchmarks/first_report.py [--work DIR] [--side 1024] [--cold]
 
-A new environment, the installation (from the package index, or from the installer's cache where it has one), and
-`mapmend run` on an image and a coarse label of a generated landscape: a project file of ten lines, 300 steps. Times are
-of this machine, its network and its cache.
+A new environment, the installation (with `--cold` all packages are downloaded, else they come from the installer's
+cache as far as it has them), `mapmend doctor`, and `mapmend run` on an image and a coarse label of a generated
+landscape: a project file of ten lines, 300 steps. Times are of this machine, its network and its cache.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("first_report"))
     parser.add_argument("--side", type=int, default=1024)
+    parser.add_argument("--cold", action="store_true")
     given = parser.parse_args()
     work = given.work.absolute()
     shutil.rmtree(work, ignore_errors=True)
@@ -60,7 +61,8 @@ def main() -> None:
     timed("installer", [python, "-m", "pip", "install", "--quiet", "uv"], work)
     install = [python, "-m", "uv", "pip", "install", "--quiet", "--python", python]
     constraints = ["--constraint", str(ROOT / "constraints.txt")]
-    timed("installation", [*install, *constraints, f"mapmend[weights] @ {ROOT.as_uri()}"], work)
+    cache = ["--no-cache"] if given.cold else []
+    timed("installation", [*install, *cache, *constraints, f"mapmend[weights] @ {ROOT.as_uri()}"], work)
     subprocess.run([python, "-c", DRAW, str(work), str(given.side)], check=True)
     (work / "mytown.yaml").write_text(PROJECT)
     timed("doctor", [mapmend, "doctor", "mytown.yaml"], work)
