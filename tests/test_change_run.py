@@ -109,3 +109,16 @@ def test_a_project_of_one_date_has_no_change(cli, tmp_path):
     steps = [{"train": {**TINY, **LOOP}}, {"predict": {"window": 64, "overlap": 16}}, {"change": {}}]
     code, _, err = cli("run", small_project(tmp_path, steps=steps), "--out", tmp_path / "out")
     assert code == 2 and "no site has two dates" in err
+
+
+def test_the_folder_of_a_map_of_two_dates_is_enough(finished, cli, tmp_path):
+    folder = finished / "out/map/here"
+    code, _, err = cli("change", folder, "--out", tmp_path / "again", "--mmu-pixels", 20)
+    assert code == 0, err
+    for name in ("from_to", "before", "after"):
+        np.testing.assert_array_equal(
+            read(tmp_path / f"again/{name}.tif"), read(finished / f"out/change/here/{name}.tif")
+        )
+    assert json.loads((tmp_path / "again/item.json").read_text())["id"] == "here_2010-06-01_2020-06-01"
+    code, _, err = cli("change", finished / "out/model", "--out", tmp_path / "none")
+    assert code == 2 and "holds no finished map of two dates" in err and not (tmp_path / "none").exists()

@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -217,7 +217,11 @@ def predict(
 @app.command()
 def change(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="PROJECT.yaml|BEFORE.tif AFTER.tif", help="A project, or two class rasters.")
+        list[Path],
+        typer.Argument(
+            metavar="PROJECT.yaml|MAP|BEFORE.tif AFTER.tif",
+            help="A project, the folder of a map of two dates, or two class rasters.",
+        ),
     ],
     out: Out = None,
     legend: Annotated[str | None, typer.Option("--legend", help="Of two rasters: a shipped legend, or a file.")] = None,
@@ -237,8 +241,9 @@ def change(
     data: Data = None,
     json_file: Json = None,
 ) -> None:
-    """Compare the two dates of a project, or two class rasters: from-to raster, updated map, polygons and areas."""
-    from mapmend.change.job import ChangeInputs, change_maps
+    """Compare two dates of a project, a map or class rasters: from-to raster, updated map, polygons and areas."""
+    from mapmend.change.inputs import ChangeInputs, read_map
+    from mapmend.change.job import change_maps
     from mapmend.change.settings import ChangeSettings
     from mapmend.core.legend import load_legend
     from mapmend.core.settings import from_mapping
@@ -261,28 +266,25 @@ def change(
             results = change_step(project, folder)
         _emit({name: result.to_dict() for name, result in results.items()}, json_file)
         return
-    if len(inputs) != 2 or legend is None or out is None:
+    old_map = str(old) if old is not None else None
+    if inputs[0].is_dir() and len(inputs) == 1 and out is not None:
+        if legend or probability or date_before or date_after:
+            raise ProjectError("a map's folder says legend, dates and probability itself", where=inputs[0])
+        files, classes = read_map(inputs[0], old_map)
+    elif len(inputs) != 2 or legend is None or out is None:
         number = "" if len(inputs) == 2 else f", and was given {len(inputs)} files"
-        raise ProjectError(f"change wants two class rasters with --legend and --out{number}", fix="or a project file")
-    before, after, old_map, chance = (str(path) if path is not None else None for path in (*inputs, old, probability))
-    assert before is not None and after is not None
-    classes = load_legend(legend, Path())
-    result = change_maps(
-        ChangeInputs(
-            before=before,
-            after=after,
-            probability=chance,
-            old=old_map,
-            date_before=date_before,
-            date_after=date_after,
-            name=out.absolute().name,
-        ),
-        classes,
-        out,
-        from_mapping(ChangeSettings, asked, where="options"),
-    )
-    names = {"name": out.absolute().name, "date": date_after, "date_before": date_before}
-    write_item(out, raster_info(after).grid, **names, legend=classes)
+        raise ProjectError(
+            f"change wants two class rasters with --legend and --out{number}",
+            fix="or give a project file, or the folder of a map of two dates with --out",
+        )
+    else:
+        chance = str(probability) if probability is not None else None
+        paths, dates = (str(inputs[0]), str(inputs[1])), (date_before, date_after)
+        files, classes = ChangeInputs(*paths, chance, None, None, old_map, *dates), load_legend(legend, Path())
+    files = replace(files, name=files.name or out.absolute().name)
+    result = change_maps(files, classes, out, from_mapping(ChangeSettings, asked, where="options"))
+    names = {"name": files.name, "date": files.date_after, "date_before": files.date_before}
+    write_item(out, raster_info(files.after).grid, **names, legend=classes)
     typer.echo(f"changes: {result.folder / 'changes.gpkg'}", err=True)
     _emit(result.to_dict(), json_file)
 

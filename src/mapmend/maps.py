@@ -58,15 +58,10 @@ class MapJob:
         label = self.before.label
         if label is None and self.site.trust == "outdated":
             label = self.site.label
-        return ChangeInputs(
-            before=str(self.folder / "class_before.tif"),
-            after=str(self.folder / "class.tif"),
-            probability=str(self.folder / "change.tif"),
-            confidence_before=str(self.folder / "confidence_before.tif"),
-            confidence_after=str(self.folder / "confidence.tif"),
+        return ChangeInputs.of_map(
+            self.folder,
             old=None if old == OLD_IS_BEFORE else old or label,
-            date_before=self.before.date,
-            date_after=self.site.date,
+            dates=(self.before.date, self.site.date),
             name=self.site.name,
         )
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from rasterio.windows import Window as RasterioWindow
 
 from mapmend.change.decide import STEPS, Bytes
 from mapmend.core.classes import NODATA, Legend
-from mapmend.core.errors import GridError, LegendError, ManifestError, RasterError
+from mapmend.core.errors import GridError, JobError, LegendError, ManifestError, RasterError
 from mapmend.core.grid import Grid, Window, full_window, same_grid
 from mapmend.core.legend import load_crosswalk
 from mapmend.core.manifest import check_pair
@@ -54,6 +56,21 @@ class ChangeInputs:
         """The files there are, by their role."""
         roles = ("before", "after", "probability", "confidence_before", "confidence_after", "old")
         return {role: path for role in roles if (path := getattr(self, role)) is not None}
+
+    @classmethod
+    def of_map(cls, folder: Path, *, old: str | None, dates: tuple[str, str], name: str) -> Self:
+        """What lies in the folder of a map of two dates."""
+        return cls(
+            before=str(folder / "class_before.tif"),
+            after=str(folder / "class.tif"),
+            probability=str(folder / "change.tif"),
+            confidence_before=str(folder / "confidence_before.tif"),
+            confidence_after=str(folder / "confidence.tif"),
+            old=old,
+            date_before=dates[0],
+            date_after=dates[1],
+            name=name,
+        )
 
 
 @dataclass(frozen=True)
@@ -131,6 +148,24 @@ class PairReader:
                 where=path,
                 fix="map both dates on one grid",
             )
+
+
+def read_map(folder: Path, old: str | None = None) -> tuple[ChangeInputs, Legend]:
+    """The files in the folder of a finished map of two dates, and its legend.
+
+    Raises:
+        JobError: the folder holds no such map.
+    """
+    record = folder / "mapmend.json"
+    try:
+        config = json.loads(record.read_text())["config"]
+        dates, name = (str(config["date_before"]), str(config["date"])), str(config["scene"])
+        legend = Legend.from_dict(config["legend"], where=record)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise JobError(
+            "holds no finished map of two dates", where=folder, fix="make one with `mapmend predict --before`"
+        ) from None
+    return ChangeInputs.of_map(folder, old=old, dates=dates, name=name), legend
 
 
 def _ids(reader: LabelReader, window: Window) -> Bytes:
