@@ -113,6 +113,7 @@ class _Job:
             "dates": [self._inputs.date_before, self._inputs.date_after],
             "legend": self._legend.to_dict(),
             "settings": asdict(self._settings),
+            "connectivity": 4,  # of patches: pixels that share a side
             "grid": grid_to_dict(self.reader.grid),
             "inputs": {role: file_stamp(path) for role, path in self._inputs.files.items()},
         }
