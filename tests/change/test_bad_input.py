@@ -98,6 +98,7 @@ def test_a_folder_that_is_not_its_own(write_pair, legend, tmp_path):
         assert (tmp_path / "map" / "mapmend.json").read_text() == text
 
 
+@pytest.mark.filterwarnings("ignore::mapmend.raster.opening.NotGeoreferenced")
 def test_hectares_without_a_place(write_pair, legend, tmp_path):
     pair = write_pair({"before": WATER, "after": WATER}, crs=None, transform=Affine.identity())
     fault = refused(pair, legend, tmp_path / "out", ChangeSettings(mmu_ha=0.5))

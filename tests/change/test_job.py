@@ -221,6 +221,7 @@ def test_areas_in_degrees_are_true_ones(write_pair, legend, tmp_path):
     assert north / equator == pytest.approx(0.5, rel=0.02)
 
 
+@pytest.mark.filterwarnings("ignore::mapmend.raster.opening.NotGeoreferenced")
 def test_a_grid_without_crs_counts_pixels(write_pair, legend, tmp_path):
     layers = {"before": np.full((5, 6), 7, np.uint8), "after": np.full((5, 6), 7, np.uint8)}
     layers["after"][1:3, 2:5] = 2
