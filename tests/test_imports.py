@@ -25,11 +25,26 @@ MAY_IMPORT = {
     "steps": {"core", "raster", "data", "nn", "methods", "train", "predict", "change", "project", "maps"},
     "reporting": {"core", "data", "nn", "train", "change", "accuracy", "report", "project", "maps", "steps"},
     "run": {"core", "project", "steps", "reporting"},
+    "scoring": {"core", "raster", "accuracy"},
     "demo": {"core", "data", "accuracy", "project", "reporting", "run"},
-    "cli": {"core", "raster", "predict", "train", "change", "doctor", "project", "steps", "run", "demo"},
+    "assess": {"core", "accuracy"},
+    "cli": {
+        "core",
+        "raster",
+        "predict",
+        "train",
+        "change",
+        "doctor",
+        "scoring",
+        "project",
+        "steps",
+        "run",
+        "demo",
+        "assess",
+    },
     "__main__": {"cli"},
 }
-NO_TORCH = {"core", "raster", "accuracy", "change", "doctor", "report"}
+NO_TORCH = {"core", "raster", "accuracy", "scoring", "change", "doctor", "report", "assess"}
 
 
 def _files():

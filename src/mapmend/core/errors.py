@@ -59,6 +59,10 @@ class LabelError(MapmendError):
     """Labels from which nothing can be learned."""
 
 
+class SampleError(MapmendError):
+    """A reference sample, its counts or its design, from which nothing valid can be estimated."""
+
+
 class ModelError(MapmendError):
     """A network that cannot be built, or a model folder that cannot be used."""
 
