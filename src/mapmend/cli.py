@@ -414,6 +414,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *_place: obje
 def main() -> None:
     """Run the command line; a `MapmendError` becomes one line and exit code 2, a signal exit code 75."""
     warnings.showwarning = _show_warning
+    _shown.clear()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="mapmend", standalone_mode=False)
     except MapmendError as error:

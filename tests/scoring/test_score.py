@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from PIL import Image
-from rasterio.transform import from_origin
 from tests.projects import call
 
 from mapmend.scoring import gathering
@@ -27,7 +27,7 @@ def folder(path, **images):
 def tif(path, values, *, west=0.0, crs="EPSG:32633", nodata=None):
     values = np.array(values, np.uint8)
     bands = values[None] if values.ndim == 2 else values
-    place = {"crs": crs, "transform": from_origin(west, 100, 1, 1), "nodata": nodata}
+    place = {"crs": crs, "transform": Affine(1, 0, west, 0, -1, 100), "nodata": nodata}
     count, height, width = bands.shape
     with rasterio.open(path, "w", "GTiff", width, height, count, dtype="uint8", **place) as file:
         file.write(bands)
