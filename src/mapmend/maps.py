@@ -8,13 +8,13 @@ from pathlib import Path
 
 from mapmend.change.job import ChangeInputs
 from mapmend.core.errors import ManifestError
+from mapmend.core.provenance import RECORD
 from mapmend.data.sites import Prepared, PreparedSite, load_prepared
 from mapmend.predict.scene import Scene
 from mapmend.project import OLD_IS_BEFORE, Project
 from mapmend.raster.stac import ITEM, write_collection, write_item
 
 PREPARED, MAPS, CHANGES = "prepared/prepared.json", "map", "change"
-RECORD = "mapmend.json"  # written last: a map's or a change's folder that has it is complete
 
 
 @dataclass(frozen=True)

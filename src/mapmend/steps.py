@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mapmend.change.job import change_maps
 from mapmend.change.record import ChangeResult
 from mapmend.core.errors import JobError, LabelError, ManifestError
-from mapmend.core.manifest import Row, two_dates
+from mapmend.core.manifest import two_dates
 from mapmend.core.provenance import file_hash, provenance
 from mapmend.core.sensor import Sensor
 from mapmend.core.settings import from_mapping
@@ -22,7 +22,7 @@ from mapmend.data.augment import photometric
 from mapmend.data.leaks import check_leaks
 from mapmend.data.prepare import prepare
 from mapmend.data.samples import TrainingSet, ValidationSet
-from mapmend.data.scenes import check_files, read_scenes
+from mapmend.data.scenes import check_files, read_scenes, with_sensor
 from mapmend.data.sites import Prepared, PreparedSite, channel_statistics, load_prepared
 from mapmend.data.splits import split_sites
 from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
@@ -50,7 +50,7 @@ def prepare_step(project: Project, out: Path) -> Prepared:
         ManifestError: among others, training and judging places share ground or pixels.
     """
     store = out / "scenes"
-    rows = _with_sensor(read_scenes(project.scenes, project.data, store), project.sensors)
+    rows = with_sensor(read_scenes(project.scenes, project.data, store), list(project.sensors))
     given = project.reference
     references = read_scenes(given, project.data, store, name="reference") if given is not None else ()
     check_files((*rows, *references), project.path)
@@ -232,12 +232,6 @@ def _tracked(jobs: Sequence[MapJob], word: str) -> Iterator[MapJob]:
 def is_first_process() -> bool:
     """Whether this is the first, or the only, of the processes that torchrun, SLURM or the training loop started."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-
-
-def _with_sensor(rows: Sequence[Row], sensors: Mapping[str, Sensor]) -> tuple[Row, ...]:
-    """Rows without a sensor get the project's, where it has but one."""
-    only = next(iter(sensors)) if len(sensors) == 1 else ""
-    return tuple(replace(row, sensor=row.sensor or only) for row in rows)
 
 
 def _modalities(sites: Sequence[PreparedSite]) -> dict[str, Sensor]:

@@ -17,6 +17,7 @@ from mapmend.core.errors import GridError, JobError, LegendError, ManifestError,
 from mapmend.core.grid import Grid, Window, full_window, same_grid
 from mapmend.core.legend import load_crosswalk
 from mapmend.core.manifest import check_pair
+from mapmend.core.provenance import RECORD
 from mapmend.raster.labels import LabelReader
 from mapmend.raster.opening import handle, raster_faults, raster_info
 
@@ -156,7 +157,7 @@ def read_map(folder: Path, old: str | None = None) -> tuple[ChangeInputs, Legend
     Raises:
         JobError: the folder holds no such map.
     """
-    record = folder / "mapmend.json"
+    record = folder / RECORD
     try:
         config = json.loads(record.read_text())["config"]
         dates, name = (str(config["date_before"]), str(config["date"])), str(config["scene"])

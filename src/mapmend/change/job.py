@@ -24,13 +24,13 @@ from mapmend.change.patches import Floats, StripPatches, find_patches
 from mapmend.change.polygons import LAYER, ChangeLayer, PatchTracer, change_fields
 from mapmend.change.progress import ChangeProgress
 from mapmend.change.rasters import put_together, strip_writer
-from mapmend.change.record import FILES, RECORD, ChangeResult, FromTo, read_change, read_record
+from mapmend.change.record import FILES, ChangeResult, FromTo, read_change, read_record
 from mapmend.change.settings import ChangeSettings
 from mapmend.core.durable import replace_file, replace_json, typed_faults
 from mapmend.core.errors import JobError, RasterError
 from mapmend.core.grid import PixelArea, Window, full_window, grid_to_dict
 from mapmend.core.legend import Legend
-from mapmend.core.provenance import file_hash, file_stamp, provenance
+from mapmend.core.provenance import RECORD, file_hash, file_stamp, provenance
 from mapmend.raster.atomic import check_disk
 from mapmend.raster.style import polygon_style
 from mapmend.raster.vector_writing import geopackage_writer, geoparquet_writer

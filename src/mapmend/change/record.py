@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-RECORD = "mapmend.json"  # written last: a change folder that has it is complete
+from mapmend.core.provenance import RECORD
+
 RASTERS = ("from_to", "before", "after", "updated")
 FILES = (*(f"{name}.tif" for name in RASTERS), "changes.gpkg", "changes.parquet", "from_to.csv")
 

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from mapmend import __version__
 
+RECORD = "mapmend.json"
+"""The record in a folder of maps or changes; it is written last: a folder that has it is complete."""
+
 _PACKAGES = ("torch", "timm", "segmentation-models-pytorch", "rasterio", "numpy")
 
 

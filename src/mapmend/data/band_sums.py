@@ -11,6 +11,7 @@ import numpy as np
 from mapmend.core.errors import RasterError
 from mapmend.core.grid import windows
 from mapmend.core.sensor import Sensor, check_fit
+from mapmend.core.thinning import evenly
 from mapmend.data.sites import BandStatistics
 from mapmend.raster.bands import ImageSource, alpha_fault, taken_for_alpha
 from mapmend.raster.reading import Reader
@@ -36,7 +37,7 @@ class BandSums:
 def survey(reader: Reader, most: int = 64) -> BandSums:
     """Statistics from at most `most` windows, evenly spread over the grid."""
     every = list(windows(reader.grid, _SURVEYED))
-    chosen = every if len(every) <= most else [every[i] for i in np.linspace(0, len(every) - 1, most).astype(int)]
+    chosen = evenly(every, most)
     return add([sums_of(*reader.read(window), reader.source.sensor) for window in chosen])
 
 

@@ -14,6 +14,7 @@ from mapmend.core.errors import LabelError
 from mapmend.core.grid import Window, ground_pixel_size, windows
 from mapmend.core.legend import NODATA, Legend, load_crosswalk
 from mapmend.core.manifest import TRUSTS
+from mapmend.core.thinning import evenly
 from mapmend.data.sites import PreparedSite
 from mapmend.data.splits import SitePart
 from mapmend.raster.reading import LabelReader, Reader
@@ -141,8 +142,7 @@ class ValidationSet(Dataset[Sample]):
                 for row in range(block.row, block.row_end, crop):
                     for col in range(block.col, block.col_end, crop):
                         every.append((index, Window(row, col, crop, crop)))
-        keep = np.linspace(0, len(every) - 1, min(most, len(every))).astype(int)
-        self._windows = [every[i] for i in keep]
+        self._windows = evenly(every, most)
         self._parts = held
         self._readers = [SiteReader(part.site, legend) for part in held]
 

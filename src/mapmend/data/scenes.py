@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -38,6 +39,12 @@ def read_scenes(
         else:
             rows += expand(entry, where, base)
     return check_rows(rows, name)
+
+
+def with_sensor(rows: Sequence[Row], sensors: Sequence[str]) -> tuple[Row, ...]:
+    """Rows without a sensor get the project's, where it has but one."""
+    only = sensors[0] if len(sensors) == 1 else ""
+    return tuple(replace(row, sensor=row.sensor or only) for row in rows)
 
 
 def check_files(rows: Sequence[Row], where: str | Path) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 from rasterio.errors import NotGeoreferencedWarning
 from rich.console import Console
 from rich.progress import track
@@ -16,6 +15,7 @@ from rich.progress import track
 from mapmend.core.errors import MapmendError, ProjectError
 from mapmend.core.legend import load_legend
 from mapmend.core.sensor import load_sensor
+from mapmend.core.thinning import evenly
 from mapmend.doctor.files import RASTERS, VECTORS, kinds, look_at_file
 from mapmend.doctor.finding import Diagnosis, Finding, from_fault, ordered
 from mapmend.doctor.projects import look_at_project
@@ -59,9 +59,7 @@ def doctor(
         if target.is_file() and target.suffix.lower() in (".yaml", ".yml"):
             return _project(target, data, out)
         every = [target] if target.is_file() else _files(target)
-        chosen = [
-            every[at] for at in sorted({int(at) for at in np.linspace(0, len(every) - 1, min(_MOST_FILES, len(every)))})
-        ]
+        chosen = evenly(every, _MOST_FILES)
         seen = [look_at_file(path, card, classes, one_of_many=target.is_dir()) for path in _tracked(chosen, "files")]
     found = [finding for findings, _ in seen for finding in findings]
     if target.is_dir():

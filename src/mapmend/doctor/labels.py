@@ -16,6 +16,7 @@ from mapmend.core.errors import LegendError, MapmendError
 from mapmend.core.grid import Grid, windows
 from mapmend.core.legend import NODATA, Legend
 from mapmend.core.manifest import Row
+from mapmend.core.thinning import evenly
 from mapmend.data.label_layers import label_reader
 from mapmend.doctor.finding import Finding, from_fault
 from mapmend.doctor.sampling import read, spread
@@ -44,14 +45,13 @@ def raster_codes(path: str, crosswalk: Crosswalk) -> Codes:
     try:
         info = raster_info(path)
         every = list(windows(info.grid, _SIDE))
-        part = min(_MOST_WINDOWS, len(every))
-        chosen = [every[index] for index in np.linspace(0, len(every) - 1, part).astype(int)]
+        chosen = evenly(every, _MOST_WINDOWS)
         if info.count == 1:
             codes: Counter[float] = Counter()
             for window in chosen:
                 values, counts = np.unique(read(info, window), return_counts=True)
                 codes.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-            return _judge(codes, info, crosswalk, part / len(every))
+            return _judge(codes, info, crosswalk, len(chosen) / len(every))
         reader = LabelReader(path, info.grid, crosswalk)
         ids: Counter[int] = Counter()
         for window in chosen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +15,8 @@ from mapmend.core.errors import MapmendError
 from mapmend.core.grid import Grid, finest, ground_pixel_size
 from mapmend.core.legend import load_crosswalk
 from mapmend.core.manifest import Row, two_dates
-from mapmend.data.scenes import read_scenes
+from mapmend.core.thinning import evenly
+from mapmend.data.scenes import read_scenes, with_sensor
 from mapmend.data.torchgeo import TORCHGEO
 from mapmend.doctor import files, machine, sites, splits
 from mapmend.doctor.finding import Finding, from_fault
@@ -70,7 +71,7 @@ def look_at_project(project: Project, out: Path, track: Track) -> tuple[list[Fin
     """Everything that is wrong with a project, and the number of files that were opened."""
     notes: list[Finding] = []
     try:
-        rows = _with_sensor(_rows(project, "scenes", project.scenes, notes), list(project.sensors))
+        rows = with_sensor(_rows(project, "scenes", project.scenes, notes), list(project.sensors))
         given = project.reference
         references = _rows(project, "reference", given, notes) if given is not None else ()
     except MapmendError as fault:
@@ -149,7 +150,7 @@ def _look_at_images(chart: _Chart, track: Track) -> None:
         infos = [info for row in rows if row.image and (info := chart.info(row.image[0])) is not None]
         if infos:
             chart.grids[name] = finest([info.grid for info in infos])
-    chosen = _spread(list(by_site), _MOST_SITES)
+    chosen = evenly(list(by_site), _MOST_SITES)
     _say_part(chart, len(chosen), len(by_site), "sites' images")
     for name in track(chosen, "images"):
         infos = []
@@ -174,7 +175,7 @@ def _look_at_labels(chart: _Chart, track: Track) -> Mapping[str, Counter[int]]:
     counts: dict[str, Counter[int]] = defaultdict(Counter)
     labels = {row.label_files: (row, "label") for row in chart.rows if row.label_files}
     labels |= {row.label_files: (row, "reference") for row in chart.references if row.label_files not in labels}
-    chosen = _spread(list(labels), _MOST_LABELS)
+    chosen = evenly(list(labels), _MOST_LABELS)
     _say_part(chart, len(chosen), len(labels), "labels")
     for key in track(chosen, "labels"):
         row, what = labels[key]
@@ -215,7 +216,7 @@ def _look_at_shifts(chart: _Chart, track: Track) -> None:
             of_kind[row.label_legend, row.trust].setdefault(row.site, row)
     for (source, _), by_site in of_kind.items():
         radius, seen = None, {}
-        for name in track(_spread(list(by_site), _MOST_SHIFTS), "shifts"):
+        for name in track(evenly(list(by_site), _MOST_SHIFTS), "shifts"):
             row = by_site[name]
             try:
                 radius = radius or _radius(chart, row)
@@ -264,14 +265,6 @@ def _bytes_of_maps(chart: _Chart, name: str) -> int:
     if chart.project.dates == "pair" and len(dates) > 1:
         return machine.PAIR_BYTES + (machine.CHANGE_BYTES if "change" in chart.project.steps else 0)
     return machine.MAP_BYTES * (len(dates) if chart.project.dates == "all" else 1)
-
-
-def _with_sensor(rows: Iterable[Row], known: Sequence[str]) -> list[Row]:
-    return [replace(row, sensor=known[0]) if not row.sensor and len(known) == 1 else row for row in rows]
-
-
-def _spread(items: Sequence[T], most: int) -> list[T]:
-    return [items[index] for index in sorted({int(at) for at in np.linspace(0, len(items) - 1, min(most, len(items)))})]
 
 
 def _say_part(chart: _Chart, part: int, whole: int, what: str) -> None:

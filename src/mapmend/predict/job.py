@@ -13,7 +13,7 @@ from mapmend.core.durable import replace_json
 from mapmend.core.errors import MapmendError, RasterError
 from mapmend.core.grid import grid_to_dict
 from mapmend.core.preemption import Preempted, Watch, watch_signals
-from mapmend.core.provenance import file_hash, file_stamp, provenance
+from mapmend.core.provenance import RECORD, file_hash, file_stamp, provenance
 from mapmend.predict.allocator import keep_large_blocks
 from mapmend.predict.blocks import Block, batch_size, block_side, plan_blocks
 from mapmend.predict.estimate import Estimate, disk_bytes, estimate_job
@@ -26,8 +26,6 @@ from mapmend.predict.scene import Scene, SceneReader, check_sensors
 from mapmend.raster.writing import check_disk, write_cog, write_qml
 
 __all__ = ["Estimate", "MapResult", "Preempted", "Scene", "estimate_scene", "predict_scene"]
-
-_RECORD = "mapmend.json"  # written last: a map folder that has it is complete
 
 
 @dataclass(frozen=True)
@@ -203,7 +201,7 @@ def _put_together(job: _Job, ledger: Ledger, results: list[BlockResult], identit
         "seconds": round(seconds, 1),
         "files": {path.name: file_hash(path) for path in paths},
     }
-    replace_json(out / _RECORD, record)
+    replace_json(out / RECORD, record)
     return MapResult(out, paths[0], paths[1], seconds, pixels, paths[4] if job.scene.before else None)
 
 
@@ -213,10 +211,10 @@ def _paths(out: Path, dates: int) -> list[Path]:
 
 def _finished(out: Path, dates: int) -> MapResult | None:
     paths = _paths(out, dates)
-    if not (out / _RECORD).is_file() or not all(path.is_file() for path in paths):
+    if not (out / RECORD).is_file() or not all(path.is_file() for path in paths):
         return None
     try:
-        record = json.loads((out / _RECORD).read_text())
+        record = json.loads((out / RECORD).read_text())
         numbers = float(record["seconds"]), int(record["pixels"])
         return MapResult(out, paths[0], paths[1], *numbers, paths[4] if dates == 2 else None)
     except (ValueError, KeyError, TypeError):

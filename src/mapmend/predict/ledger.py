@@ -12,7 +12,7 @@ from typing import Any
 
 from mapmend.core.durable import replace_json
 from mapmend.core.errors import JobError, MapmendError
-from mapmend.core.provenance import file_hash
+from mapmend.core.provenance import RECORD, file_hash
 from mapmend.predict.blocks import Block
 from mapmend.predict.run_block import BlockResult, layer_files
 
@@ -63,7 +63,7 @@ class Ledger:
                     where=self.folder,
                     fix="choose another output folder, or delete this one",
                 )
-        elif any((self.folder / name).exists() for name in ("class.tif", "confidence.tif", "mapmend.json")):
+        elif any((self.folder / name).exists() for name in ("class.tif", "confidence.tif", RECORD)):
             raise JobError("holds a map without its job.json", where=self.folder, fix="choose another output folder")
         else:
             self.folder.mkdir(parents=True, exist_ok=True)

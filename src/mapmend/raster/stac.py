@@ -21,7 +21,7 @@ from mapmend.core.classes import NODATA, Legend
 from mapmend.core.durable import replace_json, typed_faults
 from mapmend.core.errors import RasterError
 from mapmend.core.grid import Grid, ground_pixel_size
-from mapmend.core.provenance import file_hash
+from mapmend.core.provenance import RECORD, file_hash
 from mapmend.raster.footprint import footprint, union
 from mapmend.raster.opening import open_raster
 
@@ -63,7 +63,7 @@ _TITLES = {
     "changes.gpkg": "Polygons of change",
     "changes.parquet": "Polygons of change",
     "from_to.csv": "Areas by class before and class after",
-    "mapmend.json": "What the files were made from and with",
+    RECORD: "What the files were made from and with",
 }
 _CLASSES = ("class", "class_before", "before", "after", "updated")
 _CHANGES = "from_to"
@@ -96,7 +96,7 @@ def write_item(
     if place is None or first is None or last is None:
         return None
     files = sorted(path for path in folder.iterdir() if path.is_file() and _is_asset(path))
-    record = _record(folder / "mapmend.json")
+    record = _record(folder / RECORD)
     properties: dict[str, object] = {
         "title": name,
         **_time(first[0], last[1], exact=first == last and first[0] == first[1]),
