@@ -1,0 +1,87 @@
+"""Verbs that judge what is given or made: doctor, assess, score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mapmend.cli.options import Data, Json, emit, paper
+from mapmend.core.errors import ProjectError
+
+
+def doctor(
+    target: Annotated[Path, typer.Argument(metavar="PROJECT.yaml|FOLDER|FILE", help="What is to be examined.")],
+    sensor: Annotated[str | None, typer.Option("--sensor", help="Sensor card that images should fit.")] = None,
+    legend: Annotated[str | None, typer.Option("--legend", help="Legend that labels should be in.")] = None,
+    data: Data = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Where a project's results would go.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Say what is wrong before a long job, and how to mend it; exit code 1 where something is."""
+    from mapmend.doctor.examine import doctor as examine
+    from mapmend.doctor.page import show
+
+    diagnosis = examine(target, sensor=sensor, legend=legend, data=data, out=out)
+    show(diagnosis, paper(json_file))
+    emit(diagnosis.to_dict(), json_file)
+    if diagnosis.of("error"):
+        raise typer.Exit(1)
+
+
+def assess(
+    matrix: Annotated[
+        Path,
+        typer.Option("--matrix", help="CSV of a sample's counts: rows are the map's classes, columns the truth's."),
+    ],
+    stratum_pixels: Annotated[
+        str, typer.Option("--stratum-pixels", help="Pixels of each class in the map, in the rows' order, with commas.")
+    ],
+    pixel_area_ha: Annotated[float, typer.Option("--pixel-area-ha", help="Hectares of a pixel; 0.09 for 30 m.")],
+    level: Annotated[float, typer.Option("--level", help="Of confidence, between 0 and 1.")] = 0.95,
+    json_file: Json = None,
+) -> None:
+    """Estimate accuracy and areas, with intervals, from a sample stratified by the map's classes."""
+    from mapmend.assess import assess_matrix, show
+
+    found = assess_matrix(matrix, stratum_pixels, pixel_area_ha, level)
+    show(found, paper(json_file))
+    emit(found.to_dict(), json_file)
+
+
+def score(
+    prediction: Annotated[Path, typer.Argument(metavar="PRED", help="Class raster, or folder of class rasters.")],
+    reference: Annotated[
+        Path, typer.Argument(metavar="REF", help="The truth: a raster, or a folder with equal names.")
+    ],
+    legend: Annotated[str | None, typer.Option("--legend", help="Whose ids the rasters hold.")] = None,
+    classes: Annotated[int | None, typer.Option("--classes", min=1, max=254, help="Codes are 0 to one less.")] = None,
+    ignore: Annotated[list[int] | None, typer.Option("--ignore", help="Code without a class, besides nodata.")] = None,
+    before_pred: Annotated[Path | None, typer.Option("--before-pred", help="Prediction of the earlier date.")] = None,
+    before_ref: Annotated[Path | None, typer.Option("--before-ref", help="Reference of the earlier date.")] = None,
+    change_pred: Annotated[
+        Path | None, typer.Option("--change-pred", help="The prediction's own map of change, 0 for unchanged.")
+    ] = None,
+    no_change: Annotated[
+        int | None, typer.Option("--no-change", help="Code of what did not change, where only change has classes.")
+    ] = None,
+    ring: Annotated[
+        int | None, typer.Option("--ring", help="Pixels along outlines for boundary metrics; 0 leaves them out.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say where and why conventions differ.")] = False,
+    json_file: Json = None,
+) -> None:
+    """Score predictions against references in every published convention of the metrics."""
+    from mapmend.core.legend import load_legend
+    from mapmend.scoring.images import ScoreInputs
+    from mapmend.scoring.job import score as judge
+    from mapmend.scoring.page import show
+
+    if legend is not None and classes is not None:
+        raise ProjectError("--legend and --classes say the same thing twice", fix="give one of them")
+    known = load_legend(legend, Path()) if legend is not None else classes
+    inputs = ScoreInputs(prediction, reference, before_pred, before_ref, change_pred)
+    scores = judge(inputs, known, ignore=tuple(ignore or ()), no_change=no_change, ring=ring)
+    show(scores, paper(json_file), explained=explain)
+    emit(scores.to_dict(), json_file)

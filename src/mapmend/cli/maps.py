@@ -1,0 +1,151 @@
+"""Verbs that make maps, of a project or of files: predict, change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mapmend.cli.options import Data, Device, Json, Out, Precision, emit, emit_estimate, folder_of
+from mapmend.core.errors import ProjectError
+
+
+def predict(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="PROJECT.yaml|IMAGE...", help="A project, or a scene's files.")
+    ],
+    out: Out = None,
+    model: Annotated[Path | None, typer.Option("--model", help="A model folder. Default: the project's own.")] = None,
+    before: Annotated[
+        list[Path] | None, typer.Option("--before", help="An image of an earlier date, to be mapped with the change.")
+    ] = None,
+    aoi: Annotated[Path | None, typer.Option("--aoi", help="Vector file outside of which the map has no data.")] = None,
+    window: Annotated[int | None, typer.Option("--window", min=32, help="Side of a window in pixels.")] = None,
+    overlap: Annotated[int | None, typer.Option("--overlap", min=0, help="Pixels that windows share.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows at once.")] = None,
+    precision: Annotated[Precision | None, typer.Option("--precision", help="Of the network's arithmetic.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and write nothing.")] = False,
+    data: Data = None,
+    device: Device = "auto",
+    json_file: Json = None,
+) -> None:
+    """Map a project's sites, or one scene given by its image files; goes on where an interrupted one stopped."""
+    from mapmend.predict.job import estimate_scene, predict_scene
+    from mapmend.predict.predictor import load_predictor
+    from mapmend.predict.scene import scene_of_files
+    from mapmend.project import load_project
+    from mapmend.run import claimed
+    from mapmend.steps import PredictOptions, estimate_step, predict_step
+
+    if aoi is not None and not aoi.is_file():
+        raise ProjectError("no such file", where=f"--aoi {aoi}", fix="correct the path")
+    options = PredictOptions(model, aoi, window, overlap, batch, precision, device)
+    if inputs[0].suffix in (".yaml", ".yml"):
+        if before or len(inputs) > 1:
+            raise ProjectError(
+                "a project's images are named in its file", where=inputs[0], fix="list the earlier ones below `scenes:`"
+            )
+        project = load_project(inputs[0], data)
+        folder = folder_of(out, project.name)
+        if dry_run:
+            emit_estimate(estimate_step(project, folder, options), json_file)
+            return
+        with claimed(project, folder, "predict"):
+            maps = predict_step(project, folder, options)
+        emit({"maps": {name: str(path) for name, path in maps.items()}}, json_file)
+        return
+    if model is None or (out is None and not dry_run):
+        raise ProjectError("image files need --model and --out", fix="or give a project file")
+    predictor = load_predictor(
+        model, window=window, overlap=overlap, batch=batch, precision=precision or "float32", device=device
+    )
+    scene = scene_of_files(
+        [str(path) for path in inputs],
+        predictor.sensors,
+        str(aoi) if aoi else None,
+        [str(path) for path in before or ()],
+    )
+    if dry_run:
+        emit_estimate(estimate_scene(predictor, scene), json_file)
+        return
+    assert out is not None
+    result = predict_scene(predictor, scene, out)
+    typer.echo(f"map: {result.class_path}", err=True)
+    made = {"class": result.class_path, "confidence": result.confidence_path, "change": result.change_path}
+    emit({layer: str(path) for layer, path in made.items() if path is not None}, json_file)
+
+
+def change(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PROJECT.yaml|MAP|BEFORE.tif AFTER.tif",
+            help="A project, the folder of a map of two dates, or two class rasters.",
+        ),
+    ],
+    out: Out = None,
+    legend: Annotated[str | None, typer.Option("--legend", help="Of two rasters: a shipped legend, or a file.")] = None,
+    probability: Annotated[
+        Path | None, typer.Option("--probability", help="Raster of the probability of change, 200·p in 8 bits.")
+    ] = None,
+    old: Annotated[
+        Path | None, typer.Option("--old", help="The map to be updated. Default: the earlier raster.")
+    ] = None,
+    date_before: Annotated[str, typer.Option("--date-before", help="Of the earlier raster.")] = "",
+    date_after: Annotated[str, typer.Option("--date-after", help="Of the later raster.")] = "",
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", help="Probability from which on it is a change. Default: 0.5")
+    ] = None,
+    mmu_ha: Annotated[float | None, typer.Option("--mmu-ha", help="Smallest patch in hectares.")] = None,
+    mmu_pixels: Annotated[int | None, typer.Option("--mmu-pixels", help="Smallest patch in pixels.")] = None,
+    data: Data = None,
+    json_file: Json = None,
+) -> None:
+    """Compare two dates of a project, a map or class rasters: from-to raster, updated map, polygons and areas."""
+    from mapmend.change.inputs import ChangeInputs, read_map
+    from mapmend.change.job import change_maps
+    from mapmend.change.settings import ChangeSettings
+    from mapmend.core.legend import load_legend
+    from mapmend.core.settings import from_mapping
+    from mapmend.raster.opening import raster_info
+    from mapmend.raster.stac import write_item
+
+    given = {"threshold": threshold, "mmu_ha": mmu_ha, "mmu_pixels": mmu_pixels}
+    asked = {name: value for name, value in given.items() if value is not None}
+    if inputs[0].suffix in (".yaml", ".yml"):
+        if asked or old or probability or legend or date_before or date_after or len(inputs) > 1:
+            raise ProjectError("a project's change is set in its file", where=inputs[0], fix="set it below `change:`")
+        from mapmend.project import load_project
+
+        project = load_project(inputs[0], data)
+        folder = folder_of(out, project.name)
+        from mapmend.run import claimed
+        from mapmend.steps import change_step  # torch and timm, which two rasters do not need
+
+        with claimed(project, folder, "change"):
+            results = change_step(project, folder)
+        emit({name: result.to_dict() for name, result in results.items()}, json_file)
+        return
+    old_map = str(old) if old is not None else None
+    if inputs[0].is_dir() and len(inputs) == 1 and out is not None:
+        if legend or probability or date_before or date_after:
+            raise ProjectError("a map's folder says legend, dates and probability itself", where=inputs[0])
+        files, classes = read_map(inputs[0], old_map)
+    elif len(inputs) != 2 or legend is None or out is None:
+        number = "" if len(inputs) == 2 else f", and was given {len(inputs)} files"
+        raise ProjectError(
+            f"change wants two class rasters with --legend and --out{number}",
+            fix="or give a project file, or the folder of a map of two dates with --out",
+        )
+    else:
+        chance = str(probability) if probability is not None else None
+        paths, dates = (str(inputs[0]), str(inputs[1])), (date_before, date_after)
+        files, classes = ChangeInputs(*paths, chance, None, None, old_map, *dates), load_legend(legend, Path())
+    files = replace(files, name=files.name or out.absolute().name)
+    result = change_maps(files, classes, out, from_mapping(ChangeSettings, asked, where="options"))
+    names = {"name": files.name, "date": files.date_after, "date_before": files.date_before}
+    write_item(out, raster_info(files.after).grid, **names, legend=classes)
+    typer.echo(f"changes: {result.folder / 'changes.gpkg'}", err=True)
+    emit(result.to_dict(), json_file)
