@@ -168,6 +168,12 @@ def test_one_sample_leaves_undefined_what_depends_on_it_and_gives_the_rest():
     assert not np.isnan(numbers(found)).any()
 
 
+def test_a_stratum_without_a_sample_leaves_undefined_what_depends_on_it_and_gives_the_rest():
+    whole, found = olofsson([[8, 2], [3, 20]], [1000, 3000]), olofsson([[8, 2], [0, 0]], [1000, 3000])
+    assert found.users == (whole.users[0], UNDEFINED) and found.cells == (whole.cells[0], (UNDEFINED, UNDEFINED))
+    assert {found.overall, *found.areas, *found.producers} == {UNDEFINED}
+
+
 def test_one_unit_in_a_stratum_of_units_is_undefined_unless_it_is_the_whole_stratum():
     assert stratified_mean([0, 0, 1], [0, 1, 1], [10, 5]).se is None
     assert stratified_mean([0, 0, 1], [0, 1, 1], [10, 5]).value == pytest.approx((10 * 0.5 + 5) / 15)
@@ -231,7 +237,7 @@ def test_a_good_model_makes_the_error_small_and_no_model_changes_what_is_estimat
         ([[5, 1.5], [2, 8]], [100, 200], "1.5 is no count"),
         ([[5, float("nan")], [2, 8]], [100, 200], "nan is no count"),
         ([[5, 1], [2, 8]], [100, -200], "-200 is no size"),
-        ([[5, 1], [0, 0]], [100, 200], "row 2 of the matrix has no sample"),
+        ([[0, 0], [0, 0]], [100, 200], "no sample"),
         ([[5, 1], [2, 8]], [100, 0], "10 samples, and its stratum 0"),
         ([[0, 0], [0, 0]], [0, 0], "empty"),
     ],

@@ -13,8 +13,12 @@ from mapmend.accuracy.intervals import (
     Interval,
     counted,
     jeffreys,
+    matrix_limits,
     mover_jeffreys_ratio,
+    mover_jeffreys_ratios,
     mover_jeffreys_sum,
+    mover_jeffreys_sums,
+    of_limits,
     of_matrix,
     of_table,
     wald,
@@ -27,6 +31,12 @@ from mapmend.core.errors import SampleError
 def every(found):
     rest = (*found.users, *found.producers, *found.areas, *(cell for row in found.cells for cell in row))
     return [found.overall, *rest]
+
+
+def same(one, other):
+    assert (one is None) == (other is None)
+    if one is not None:
+        assert [one.lower, one.upper] == pytest.approx([other.lower, other.upper], abs=1e-12)
 
 
 def estimates(found):
@@ -55,12 +65,13 @@ def test_a_cell_of_one_stratum_is_the_jeffreys_interval_times_its_weight():
     assert [cell.lower, cell.upper] == pytest.approx([weight * law.ppf(0.025), weight * law.ppf(0.975)], rel=1e-9)
 
 
-def mover(hits, misses, weights, tried, tail):
+def mover(hits, misses, weights, tried, tail, prior):
     """T(p) = (1 − p) A − p B and the MOVER limits of it, spelt out stratum by stratum with the counts' correlation."""
     limits = []
     for found in (hits, misses):
-        law = stats.beta(found + 0.5, tried - found + 0.5)
-        limits.append((np.where(found == 0, 0, law.ppf(tail)), np.where(found == tried, 1, law.ppf(1 - tail))))
+        low = stats.beta(found + prior, tried - found + 1 - prior).ppf(tail)
+        high = stats.beta(found + 1 - prior, tried - found + prior).ppf(1 - tail)
+        limits.append((np.where(found == 0, 0, low), np.where(found == tried, 1, high)))
 
     def limit(p, upper):
         total, square = 0.0, 0.0
@@ -85,8 +96,9 @@ def test_a_ratio_s_limits_are_where_the_contrast_s_interval_touches_zero(data):
     hits[0], misses[0] = hits[0] + 2, misses[0] + 2
     tried = hits + misses + others + 2
     weights = np.array(data.draw(st.lists(st.floats(0.05, 1), min_size=strata, max_size=strata)))
-    found = mover_jeffreys_ratio(weights, hits, weights, misses, tried, 0.9)
-    limit = mover(hits, misses, weights, tried, 0.05)
+    prior = data.draw(st.sampled_from([0.5, 1 / 3]))
+    found = mover_jeffreys_ratio(weights, hits, weights, misses, tried, 0.9, prior)
+    limit = mover(hits, misses, weights, tried, 0.05, prior)
     a, b = weights @ (hits / tried), weights @ (misses / tried)
     assert found.lower == pytest.approx(brentq(limit, 0, a / (a + b), args=(False,)), abs=1e-9)
     assert found.upper == pytest.approx(brentq(limit, a / (a + b), 1, args=(True,)), abs=1e-9)
@@ -113,10 +125,11 @@ def test_the_order_of_the_classes_does_not_matter(drawn, random):
     one, other = of_matrix(counts, pixels), of_matrix(counts[np.ix_(order, order)], pixels[order])
     for kind in ("users", "producers", "areas"):
         for k, again in zip(order, getattr(other, kind), strict=True):
-            first = getattr(one, kind)[k]
-            assert (first is None) == (again is None)
-            if first is not None:
-                assert [first.lower, first.upper] == pytest.approx([again.lower, again.upper], abs=1e-12)
+            same(getattr(one, kind)[k], again)
+    same(one.overall, other.overall)
+    for i, row in zip(order, other.cells, strict=True):
+        for j, again in zip(order, row, strict=True):
+            same(one.cells[i][j], again)
 
 
 @settings(max_examples=20, deadline=None)
@@ -126,7 +139,8 @@ def test_units_whose_strata_are_the_classes_give_the_matrix_s_intervals(drawn):
     size = len(counts)
     table = counted(*units_of(counts), size, size)
     one, other = of_matrix(counts, pixels), of_table(table, pixels, possible=np.eye(size, dtype=bool))
-    assert one == other
+    for pair in zip(every(one), every(other), strict=True):
+        same(*pair)
 
 
 def test_other_strata():
@@ -194,6 +208,74 @@ def test_no_error_found_is_not_no_error():
     assert found.overall.lower < 0.9 and found.overall.upper == 1
     assert found.users[0].upper == found.producers[0].upper == 1
     assert found.producers[0].lower < 0.5  # none of ten units of the large class was omitted: a fifth might be
+
+
+def test_many_draws_at_once_are_each_draw_by_itself():
+    rng = np.random.default_rng(8)
+    truth = [[0.8, 0.1, 0.1], [0.02, 0.98, 0], [0.3, 0.2, 0.5]]
+    pixels = [500, 9000, 700]
+    draws = np.stack([rng.multinomial(n, row, size=(4, 5)) for n, row in zip([6, 40, 3], truth, strict=True)], axis=2)
+    together = matrix_limits(draws, pixels, 0.8)
+    assert together.overall[0].shape == (4, 5) and together.cells[1].shape == (4, 5, 3, 3)
+    for i, j in np.ndindex(4, 5):
+        alone = of_matrix(draws[i, j], pixels, 0.8)
+        picked = {kind: tuple(limit[i, j] for limit in getattr(together, kind)) for kind in vars(together)}
+        for pair in zip(every(alone), every(of_limits(type(together)(**picked))), strict=True):
+            same(*pair)
+
+
+def test_sums_and_ratios_of_many_draws():
+    hits, misses = np.array([[3, 0, 9], [0, 0, 0], [5, 6, 2]]), np.array([[1, 2, 0], [0, 0, 0], [0, 0, 7]])
+    samples, weights = np.array([[5, 6, 9], [5, 6, 9], [5, 7, 9]]), [0.2, 0.5, 0.3]
+    sums = mover_jeffreys_sums(weights, hits, samples)
+    ratios = mover_jeffreys_ratios(weights, hits, weights, misses, samples)
+    for row in range(3):
+        assert Interval(sums[0][row], sums[1][row]) == mover_jeffreys_sum(weights, hits[row], samples[row])
+        ratio = mover_jeffreys_ratio(weights, hits[row], weights, misses[row], samples[row])
+        assert ratio == (None if row == 1 else Interval(ratios[0][row], ratios[1][row]))
+
+
+def test_what_depends_on_a_stratum_without_samples_is_undefined_and_the_rest_is_not():
+    whole, lacking = [[8, 2, 0], [1, 17, 2], [0, 1, 4]], [[8, 2, 0], [1, 17, 2], [0, 0, 0]]
+    pixels = [1000, 3000, 500]
+    limits, full = matrix_limits(lacking, pixels), of_matrix(whole, pixels)
+    found = of_limits(limits)
+    assert found.overall is None and set(found.areas) == {None} and set(found.producers) == {None}
+    assert found.users[2] is None and set(found.cells[2]) == {None}
+    assert found.users[:2] == full.users[:2] and found.cells[:2] == full.cells[:2]
+    own = np.eye(3, dtype=bool)
+    table = own[:, :, None] * np.array(lacking)[:, None, :]
+    for pair in zip(every(of_table(table, pixels, possible=own)), every(found), strict=True):
+        same(*pair)
+    assert set(every(of_table(table, pixels))) == {None}  # any class may be where nobody looked
+
+
+def test_no_trials_leave_all_open():
+    assert [limit.tolist() for limit in jeffreys([0, 1], [0, 2])] == [
+        [0, pytest.approx(0.0609, abs=1e-4)],
+        [1, pytest.approx(0.9391, abs=1e-4)],
+    ]
+
+
+@pytest.mark.parametrize(("hits", "trials"), [(3, 20), (19, 20), (40, 41)])
+def test_smaller_priors_lead_from_jeffreys_to_clopper_and_pearson(hits, trials):
+    exact = stats.binomtest(hits, trials).proportion_ci(0.9, method="exact")
+    found = [np.ravel(jeffreys(hits, trials, 0.9, prior)) for prior in (0.5, 1 / 3, 1e-9)]
+    assert found[0][0] > found[1][0] > found[2][0] and found[0][1] < found[1][1] < found[2][1]
+    assert found[2] == pytest.approx([exact.low, exact.high], rel=1e-6)
+
+
+def test_a_sample_stratified_after_the_draw_keeps_the_level():
+    """A simple random sample whose strata's sizes are known; how many units fall into each is chance."""
+    rng = np.random.default_rng(12)
+    weights, truth = np.array([0.07, 0.93]), np.array([[0.8, 0.2], [0.01, 0.99]])
+    numbers = rng.multinomial(200, weights, size=2000)
+    draws = np.stack([rng.multinomial(numbers[:, h], truth[h]) for h in range(2)], axis=1)
+    cells = weights[:, None] * truth
+    limits = matrix_limits(draws, weights)
+    for kind, true in (("areas", cells.sum(axis=0)), ("producers", np.diag(cells) / cells.sum(axis=0))):
+        lower, upper = getattr(limits, kind)
+        assert ((lower <= true) & (true <= upper)).mean(axis=0).min() > 0.925
 
 
 def test_quantiles_and_the_classical_interval():

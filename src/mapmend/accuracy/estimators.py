@@ -4,7 +4,8 @@
 148); the module `stratified` has other designs.
 
 Areas are shares of the population; multiply by its area. A standard error is None where a stratum that it depends on
-has a single unit, and an estimate is None where it would divide by nothing: neither is ever NaN.
+has a single unit, and an estimate is None where it would divide by nothing or where a stratum that it depends on has no
+unit: neither is ever NaN.
 """
 
 from __future__ import annotations
@@ -52,10 +53,11 @@ class AccuracyEstimates:
 def checked_matrix(counts: npt.ArrayLike, sizes: npt.ArrayLike) -> tuple[Floats, Floats]:
     """A sample's counts, K×K [map, reference], and the K strata's sizes in units, as floats.
 
-    A row of zeros stands for a class that the map does not have; the size of its stratum is zero too.
+    A row of zeros stands for a class that the map does not have, where the size of its stratum is zero too, or for a
+    stratum without an answer. A size may be a fraction: an area in units of the mean pixel.
 
     Raises:
-        SampleError: not square, not whole, negative; sizes that do not fit; a stratum without a sample.
+        SampleError: not square, counts that are not whole, negative; sizes that do not fit; no sample at all.
     """
     table, size = np.asarray(counts, np.float64), np.asarray(sizes, np.float64)
     if table.ndim != 2 or table.shape[0] != table.shape[1] or len(table) < 2:
@@ -64,16 +66,12 @@ def checked_matrix(counts: npt.ArrayLike, sizes: npt.ArrayLike) -> tuple[Floats,
     if size.shape != table.shape[:1]:
         raise SampleError(f"{len(table)} classes, and sizes of {size.size} strata", fix="give a size for each row")
     for what, values in (("count", table), ("size of a stratum", size)):
-        wrong = ~np.isfinite(values) | (values < 0) | (values != np.round(values))
+        wrong = ~np.isfinite(values) | (values < 0)
+        wrong |= (values != np.round(values)) & (what == "count")
         if wrong.any():
             raise SampleError(f"{values[wrong][0]:g} is no {what}", fix="give whole numbers, zero or more")
     samples = table.sum(axis=1)
     for row in range(len(table)):
-        if samples[row] == 0 and size[row] > 0:
-            raise SampleError(
-                f"row {row + 1} of the matrix has no sample, and its stratum {size[row]:.0f} pixels",
-                fix="sample every stratum; a class that the map lacks has zero pixels",
-            )
         if samples[row] > size[row]:
             raise SampleError(
                 f"row {row + 1} of the matrix has {samples[row]:.0f} samples, and its stratum {size[row]:.0f} pixels",
@@ -81,6 +79,8 @@ def checked_matrix(counts: npt.ArrayLike, sizes: npt.ArrayLike) -> tuple[Floats,
             )
     if not size.any():
         raise SampleError("all strata are empty", fix="give the strata's sizes in pixels")
+    if not samples.any():
+        raise SampleError("the matrix has no sample", fix="give the counts of sampled units")
     return table, size
 
 
@@ -91,12 +91,17 @@ def olofsson(counts: npt.ArrayLike, sizes: npt.ArrayLike) -> AccuracyEstimates:
         counts: K×K [map, reference] of the sampled units.
         sizes: K, units of each map class.
 
+    Returns:
+        Where a stratum has no sample, all but the other classes' user's accuracies and cells is undefined.
+
     Raises:
         SampleError: see `checked_matrix`.
     """
     table, size = checked_matrix(counts, sizes)
     classes = range(len(table))
     samples, weights = table.sum(axis=1), size / size.sum()
+    missing = (samples == 0) & (size > 0)
+    whole = not missing.any()
     shares = table / np.maximum(samples, 1)[:, None]
     single = (samples == 1)[:, None]
     variances = np.where(single, np.nan, shares * (1 - shares) / np.maximum(samples - 1, 1)[:, None])
@@ -105,7 +110,7 @@ def olofsson(counts: npt.ArrayLike, sizes: npt.ArrayLike) -> AccuracyEstimates:
     areas = proportions.sum(axis=0)
     producers = []
     for k in classes:
-        if areas[k] == 0:
+        if areas[k] == 0 or not whole:
             producers.append(UNDEFINED)
             continue
         accuracy = proportions[k, k] / areas[k]
@@ -113,11 +118,14 @@ def olofsson(counts: npt.ArrayLike, sizes: npt.ArrayLike) -> AccuracyEstimates:
         variance = ((1 - accuracy) ** 2 * parts[k, k] + accuracy**2 * omitted) / areas[k] ** 2
         producers.append(estimate_of(accuracy, variance))
     return AccuracyEstimates(
-        overall=estimate_of(np.trace(proportions), np.trace(parts)),
+        overall=estimate_of(np.trace(proportions), np.trace(parts)) if whole else UNDEFINED,
         users=tuple(estimate_of(shares[k, k], variances[k, k]) if samples[k] else UNDEFINED for k in classes),
         producers=tuple(producers),
-        areas=tuple(estimate_of(areas[k], parts[:, k].sum()) for k in classes),
-        cells=tuple(tuple(estimate_of(proportions[i, j], parts[i, j]) for j in classes) for i in classes),
+        areas=tuple(estimate_of(areas[k], parts[:, k].sum()) if whole else UNDEFINED for k in classes),
+        cells=tuple(
+            tuple(UNDEFINED if missing[i] else estimate_of(proportions[i, j], parts[i, j]) for j in classes)
+            for i in classes
+        ),
     )
 
 
