@@ -1,4 +1,4 @@
-"""Polygons written batch by batch, so that a layer's size does not show in memory: GeoPackage and GeoParquet."""
+"""Features written batch by batch, so that a layer's size does not show in memory: GeoPackage and GeoParquet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,12 @@ from mapmend.core.grid import Grid
 from mapmend.raster.atomic import check_disk, disk_faults, staged, write_fault
 from mapmend.raster.opening import first_cause
 
-Polygons = npt.NDArray[np.object_]
+Geometries = npt.NDArray[np.object_]
+Polygons = Geometries
 Fields = Mapping[str, type]
 """Name → str, int or float."""
-WriteBatch = Callable[[Polygons, Mapping[str, Sequence[Any] | npt.NDArray[Any]]], None]
-"""Adds polygons in the grid's CRS and their fields; in a text None, in a float NaN, stands for "unknown"."""
+WriteBatch = Callable[[Geometries, Mapping[str, Sequence[Any] | npt.NDArray[Any]]], None]
+"""Adds geometries in the grid's CRS and their fields; in a text None, in a float NaN, stands for "unknown"."""
 
 _NUMPY: dict[type, type] = {str: object, int: np.int64, float: np.float64}
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
@@ -44,15 +45,24 @@ CREATE TABLE layer_styles (
 
 
 @contextmanager
-def geopackage_writer(path: Path, layer: str, fields: Fields, grid: Grid, style: str = "") -> Iterator[WriteBatch]:
-    """Write a GeoPackage of one layer of polygons, which appears whole at the end or not at all.
+def geopackage_writer(
+    path: Path,
+    layer: str,
+    fields: Fields,
+    grid: Grid,
+    style: str = "",
+    *,
+    geometry: Literal["Polygon", "Point"] = "Polygon",
+) -> Iterator[WriteBatch]:
+    """Write a GeoPackage of one layer, which appears whole at the end or not at all.
 
     Args:
         path: the file; one that exists is replaced at the end.
         layer: its name.
         fields: of the layer.
-        grid: whose CRS the polygons have; without a CRS their coordinates are the grid's own.
+        grid: whose CRS the geometries have; without a CRS their coordinates are the grid's own.
         style: QML, which QGIS applies to the layer when it is opened.
+        geometry: type of all geometries.
 
     Raises:
         DiskError: the disk is full.
@@ -62,19 +72,19 @@ def geopackage_writer(path: Path, layer: str, fields: Fields, grid: Grid, style:
 
     with staged(path) as part:
 
-        def write(polygons: Polygons, columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]]) -> None:
-            geometry = shapely.to_wkb(polygons)
-            check_disk(path, sum(map(len, geometry)))
+        def write(geometries: Geometries, columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]]) -> None:
+            binary = shapely.to_wkb(geometries)
+            check_disk(path, sum(map(len, binary)))
             with _faults(path), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "'crs' was not provided")  # the raster's reader has said it
                 pyogrio.raw.write(
                     part,
-                    geometry,
+                    binary,
                     [np.asarray(columns[name], _NUMPY[kind]) for name, kind in fields.items()],
                     list(fields),
                     layer=layer,
                     driver="GPKG",
-                    geometry_type="Polygon",
+                    geometry_type=geometry,
                     crs=crs,
                     append=part.exists(),
                 )
@@ -108,13 +118,13 @@ def geoparquet_writer(path: Path, fields: Fields, grid: Grid) -> Iterator[WriteB
         pq.ParquetWriter(part, schema, compression="zstd", store_schema=False) as file,
     ):
 
-        def write(polygons: Polygons, columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]]) -> None:
-            geometry = shapely.to_wkb(polygons)
+        def write(geometries: Geometries, columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]]) -> None:
+            geometry = shapely.to_wkb(geometries)
             check_disk(path, sum(map(len, geometry)))
             arrays = [pa.array(columns[name], _ARROW[kind], from_pandas=True) for name, kind in fields.items()]
             with _faults(path):
                 file.write_table(pa.table([*arrays, pa.array(geometry, pa.binary())], schema=schema))
-            extents.append(shapely.total_bounds(polygons))
+            extents.append(shapely.total_bounds(geometries))
 
         yield write
         file.add_key_value_metadata({"geo": json.dumps(_geo_metadata(grid, extents))})
