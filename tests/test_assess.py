@@ -136,6 +136,36 @@ def test_a_stratum_sampled_once(figures):
     assert any("sampled once" in note for note in found["notes"])
 
 
+def test_a_stratum_without_a_sample_leaves_the_rest(figures):
+    whole = figures("8,2,0\n1,18,1\n1,1,8\n", "1000,3000,500", "1")
+    found = figures("8,2,0\n1,18,1\n0,0,0\n", "1000,3000,500", "1")
+    nothing = {"estimate": None, "se": None, "interval": None, "wald": None}
+    assert found["overall_accuracy"] == nothing
+    for k, one in enumerate(found["classes"]):
+        assert one["area_ha"] == nothing and one["producers_accuracy"] == nothing
+        assert one["pixel_count_bias_ha"] is None
+        pairs = zip(found["confusion"]["area_ha"][k], whole["confusion"]["area_ha"][k], strict=True)
+        for cell, same in [(one["users_accuracy"], whole["classes"][k]["users_accuracy"]), *pairs]:
+            for key in nothing:
+                assert cell[key] == (pytest.approx(same[key]) if k < 2 else None)
+    assert any("'3' has no sample" in note for note in found["notes"])
+
+
+def test_uncertainty_in_the_words_of_art_trees(figures):
+    found = figures(table(header=True, names=True), STRATA, "0.09")
+    narrow = figures(table(header=True, names=True), STRATA, "0.09", "--level", "0.9")
+    for row, one in zip(found["trees"]["areas"], narrow["classes"], strict=True):
+        area = one["area_ha"]
+        for kind, limits in (("classical", "wald"), ("honest", "interval")):
+            half = (area[limits][1] - area[limits][0]) / 2 / area["estimate"]
+            assert row[kind]["half_width"] == pytest.approx(half)
+            assert row[kind]["adjustment"] == pytest.approx(0.524417 * half / 1.645006)
+            assert row[kind]["deducted_ha"] == pytest.approx(0.524417 * half / 1.645006 * area["estimate"])
+    # 11 686 ha with a standard error of 1 916: 1.6449 × 1 916 / 11 686 of it
+    assert found["trees"]["areas"][1]["classical"]["half_width"] == pytest.approx(0.269715, abs=1e-6)
+    assert any("emission factors" in note for note in found["notes"])
+
+
 def test_tables_for_people(assess, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     code, out, _ = assess(table(header=True, names=True).replace("forest gain", "[bold]gain"))
@@ -166,7 +196,7 @@ def test_tables_for_people(assess, monkeypatch):
         (table(), "200000,-5,3200000,6450000", "0.09", (), ("'-5' is no number of pixels",)),
         (table(), "200000,1.5,3200000,6450000", "0.09", (), ("'1.5' is no number of pixels",)),
         (table(), "50,150000,3200000,6450000", "0.09", (), ("row 1", "75 samples", "50 pixels")),
-        ("5,1\n0,0\n", "100,200", "0.09", (), ("row 2", "no sample")),
+        ("0,0\n0,0\n", "100,200", "0.09", (), ("no sample",)),
         ("0,0\n0,0\n", "0,0", "0.09", (), ("empty",)),
         (table(), STRATA, "0", (), ("0 ha is no pixel's area",)),
         (table(), STRATA, "-0.09", (), ("no pixel's area",)),
