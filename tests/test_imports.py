@@ -22,12 +22,28 @@ MAY_IMPORT = {
     "doctor": {"core", "raster", "data", "project"},
     "project": {"core", "methods", "train", "change"},
     "maps": {"core", "raster", "data", "predict", "change", "project"},
-    "steps": {"core", "raster", "data", "nn", "methods", "train", "predict", "change", "project", "maps"},
+    "calibrate": {"core", "data", "accuracy", "nn", "predict"},
+    "certain": {"core", "accuracy", "raster", "predict"},
+    "steps": {
+        "core",
+        "raster",
+        "data",
+        "nn",
+        "methods",
+        "train",
+        "predict",
+        "calibrate",
+        "certain",
+        "change",
+        "project",
+        "maps",
+    },
     "reporting": {"core", "data", "nn", "train", "change", "accuracy", "report", "project", "maps", "steps"},
     "run": {"core", "project", "steps", "reporting"},
     "scoring": {"core", "raster", "accuracy"},
     "demo": {"core", "data", "accuracy", "project", "reporting", "run"},
-    "assess": {"core", "accuracy"},
+    "sampling": {"core", "raster", "change", "accuracy"},
+    "assessing": {"core", "raster", "accuracy", "sampling"},
     "cli": {
         "core",
         "raster",
@@ -40,11 +56,12 @@ MAY_IMPORT = {
         "steps",
         "run",
         "demo",
-        "assess",
+        "sampling",
+        "assessing",
     },
     "__main__": {"cli"},
 }
-NO_TORCH = {"core", "raster", "accuracy", "scoring", "change", "doctor", "report", "assess"}
+NO_TORCH = {"core", "raster", "accuracy", "scoring", "change", "doctor", "report", "sampling", "assessing"}
 
 
 def _files():

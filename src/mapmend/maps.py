@@ -98,7 +98,7 @@ def _of_sites(sites: Sequence[PreparedSite], out: Path, first: dict[str, Prepare
 def describe_in_stac(project: Project, made: Sequence[tuple[MapJob, Path]], parent: Path) -> None:
     """Write a STAC item into each finished folder, and a collection of them into `parent`.
 
-    A folder whose item is younger than its record keeps it: checksums of large maps take minutes.
+    A folder whose item is younger than its files keeps it: checksums of large maps take minutes.
 
     Args:
         project: gives names and legend.
@@ -107,8 +107,9 @@ def describe_in_stac(project: Project, made: Sequence[tuple[MapJob, Path]], pare
     """
     items: list[Path | None] = []
     for job, folder in made:
-        item, record = folder / ITEM, folder / RECORD
-        if item.is_file() and item.stat().st_mtime_ns >= record.stat().st_mtime_ns:
+        item = folder / ITEM
+        newest = max(path.stat().st_mtime_ns for path in folder.iterdir() if path != item)
+        if item.is_file() and item.stat().st_mtime_ns >= newest:
             items.append(item)
             continue
         date_before = job.before.date if job.before is not None else ""

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from mapmend.change.settings import ChangeSettings
-from mapmend.core.errors import ProjectError
+from mapmend.core.errors import LegendError, ProjectError
 from mapmend.core.legend import Legend, load_legend
 from mapmend.core.plain import read_yaml, suggestion
 from mapmend.core.sensor import Sensor, load_sensor
 from mapmend.core.settings import from_mapping, settings, split_mapping
+from mapmend.core.three_state import RISKS
 from mapmend.train.config import LoopConfig
 
 if TYPE_CHECKING:
     from mapmend.methods.method import Method
 
 VERBS = ("prepare", "train", "predict", "change", "report")
+EVERY_CLASS = "all"  # what `probabilities` may say instead of names
 OLD_IS_BEFORE = "before"  # what `old` says for the earlier map
 
 
@@ -57,6 +59,18 @@ class DataSettings:
 
 
 @settings
+class CalibrationSettings:
+    """What makes probabilities say how often a map agrees with labels that the model has not seen.
+
+    Attributes:
+        calibration: temperature, which leaves the classes of a map as they are, vector or isotonic, which may change
+            them, or none; fitted after training to the labels of the blocks that are held out.
+    """
+
+    calibration: Literal["none", "temperature", "vector", "isotonic"] = "temperature"
+
+
+@settings
 class PredictSettings:
     """How a model is applied.
 
@@ -68,6 +82,9 @@ class PredictSettings:
         dates: which dates of a site are mapped: the latest, all of them one by one, or as a pair the first and the last
             together with the probability of change; auto is pair where the project has a step `change`, else latest.
         split: map only the sites of this split.
+        probabilities: classes whose probability is written as a raster too, or all; of two dates, at the later one.
+        certain: classes of which a three-state map is written: the class, not the class, cannot tell.
+        risk: the largest share of errors in what these maps say, against held-out labels: 0.01, 0.02, 0.05, 0.1 or 0.2.
     """
 
     window: Annotated[int, Field(ge=32)] | None = None
@@ -76,6 +93,9 @@ class PredictSettings:
     precision: Literal["float32", "bfloat16"] = "float32"
     dates: Literal["auto", "latest", "all", "pair"] = "auto"
     split: Literal["", "train", "val", "test"] = ""
+    probabilities: tuple[str, ...] | str = ()
+    certain: tuple[str, ...] = ()
+    risk: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
 
 @settings
@@ -145,7 +165,11 @@ class Project:
 
     def train_settings(self) -> tuple[type[Method], NetworkSettings, DataSettings, LoopConfig, Any]:
         """The method's class, and the settings of network, data, loop and method."""
-        return _train_settings({"seed": self.seed, **self.steps.get("train", {})}, self.path)
+        return _train_settings({"seed": self.seed, **self.steps.get("train", {})}, self.path)[:5]
+
+    def calibration_settings(self) -> CalibrationSettings:
+        """How the trained model is calibrated."""
+        return _train_settings(self.steps.get("train", {}), self.path)[5]
 
     def predict_settings(self) -> PredictSettings:
         """How the model is applied."""
@@ -210,7 +234,27 @@ def load_project(path: str | Path, data: Path | None = None) -> Project:
         listed=bool(document.steps),
     )
     _check_change(project)
+    _check_probabilities(project)
     return project
+
+
+def _check_probabilities(project: Project) -> None:
+    """Refuse classes that no map of the project has."""
+    settings = project.predict_settings()
+    if settings.risk not in RISKS:
+        raise ProjectError(
+            f"no model has thresholds at a risk of {settings.risk:g}",
+            where=f"{project.path}: predict: risk",
+            fix=f"use {', '.join(map(str, RISKS))}",
+        )
+    asked = settings.probabilities
+    asked = (asked,) if isinstance(asked, str) else asked
+    for key, names in (("probabilities", set(asked) - {EVERY_CLASS}), ("certain", set(settings.certain))):
+        for name in sorted(names):
+            try:
+                project.legend.index_of(name)
+            except LegendError as fault:
+                raise LegendError(fault.what, where=f"{project.path}: predict: {key}", fix=fault.fix) from None
 
 
 def _check_change(project: Project) -> None:
@@ -257,7 +301,7 @@ def _check(verb: str, settings: Mapping[str, Any], where: str) -> None:
 
 def _train_settings(
     settings: Mapping[str, Any], where: str | Path
-) -> tuple[type[Method], NetworkSettings, DataSettings, LoopConfig, Any]:
+) -> tuple[type[Method], NetworkSettings, DataSettings, LoopConfig, Any, CalibrationSettings]:
     from mapmend.methods import METHODS  # torch, which a file with faults does not wait for
 
     rest = dict(settings)
@@ -265,7 +309,6 @@ def _train_settings(
     if name not in METHODS:
         raise ProjectError(f"unknown method '{name}'", where=where, fix=suggestion(str(name), METHODS))
     method = METHODS[name]
-    network, data, loop, own = split_mapping(
-        [NetworkSettings, DataSettings, LoopConfig, method.config_class], rest, where
-    )
-    return method, network, data, loop, own
+    kinds = (NetworkSettings, DataSettings, LoopConfig, method.config_class, CalibrationSettings)
+    network, data, loop, own, calibration = split_mapping(kinds, rest, where)
+    return method, network, data, loop, own, calibration

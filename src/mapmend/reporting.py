@@ -23,9 +23,11 @@ from mapmend.nn.model_folder import read_card
 from mapmend.project import Project
 from mapmend.report.change_gather import change_report
 from mapmend.report.data import Accuracy, ClassAreas, CurvePoint, ReportData, SitePanel, StepTime
+from mapmend.report.estimated import read_assessment
 from mapmend.report.gather import pair_panel, pair_rasters, site_panel
 from mapmend.report.page import write_report
 from mapmend.report.panel import draw_panel
+from mapmend.report.reliability import Reliability, reliability_of
 from mapmend.report.score import score_change, score_site
 from mapmend.steps import MODEL, TRAINING
 from mapmend.train.log import read_log
@@ -127,7 +129,7 @@ def report_project(project: Project, out: Path, seconds: Mapping[str, float]) ->
         seconds: that each step took.
 
     Raises:
-        JobError: there is no map yet.
+        JobError: there is no map yet, or the folder's `assessment.json` is damaged.
     """
     settings, legend = project.report_settings(), project.legend
     mapped = [_Mapped(job, legend) for job in map_jobs(project, out) if job.mapped]
@@ -138,6 +140,7 @@ def report_project(project: Project, out: Path, seconds: Mapping[str, float]) ->
     changes = {one.job.key: one.change for one in mapped if one.change is not None}
     change = change_report(list(changes.values()), legend, [one.scored_change(project.aoi) for one in mapped])
     card = read_card(out / MODEL) if (out / MODEL).is_dir() else None
+    reliability = reliability_of(card.metrics, out / MODEL) if card else None
     best = card.metrics.get("best_step") if card else None
     data = ReportData(
         settings.title or project.name,
@@ -152,7 +155,9 @@ def report_project(project: Project, out: Path, seconds: Mapping[str, float]) ->
         accuracy_before=score(earlier, legend, project.aoi),
         change=change,
         times=tuple(StepTime(verb, took) for verb, took in seconds.items()),
-        notes=_notes([one.job.site for one in mapped], settings.sites),
+        notes=_notes([one.job.site for one in mapped], settings.sites, reliability),
+        reliability=None if isinstance(reliability, str) else reliability,
+        estimated=read_assessment(out),
         provenance=dict(card.provenance) if card else {},
     )
     result = RunResult(
@@ -228,7 +233,7 @@ def _curves(log: Path) -> Iterator[CurvePoint]:
             yield CurvePoint(row["step"], metrics={"mIoU": row["miou"]})
 
 
-def _notes(sites: Sequence[PreparedSite], shown: int) -> tuple[str, ...]:
+def _notes(sites: Sequence[PreparedSite], shown: int, reliability: Reliability | str | None) -> tuple[str, ...]:
     notes = []
     trained = [site for site in sites if site.label is not None and site.split != "test"]
     if trained and any(site.reference for site in trained):
@@ -238,4 +243,6 @@ def _notes(sites: Sequence[PreparedSite], shown: int) -> tuple[str, ...]:
         )
     if len(sites) > shown:
         notes.append(f"{len(sites)} sites were mapped; the first {shown} are shown, all of them are counted.")
+    if isinstance(reliability, str):
+        notes.append(f"The map's confidence is not calibrated: {reliability}.")
     return tuple(notes)

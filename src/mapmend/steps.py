@@ -11,9 +11,12 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mapmend.calibrate import calibrate
+from mapmend.certain import CertainMap, of_model, of_reference, write_certain
 from mapmend.change.job import change_maps
 from mapmend.change.record import ChangeResult
 from mapmend.core.errors import JobError, LabelError, ManifestError
+from mapmend.core.legend import Legend
 from mapmend.core.manifest import two_dates
 from mapmend.core.provenance import file_hash, provenance
 from mapmend.core.sensor import Sensor
@@ -27,11 +30,11 @@ from mapmend.data.sites import Prepared, PreparedSite, channel_statistics, load_
 from mapmend.data.splits import split_sites
 from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
 from mapmend.nn.build import build_network
-from mapmend.nn.model_folder import ModelCard, load_model, model_hash, save_model
+from mapmend.nn.model_folder import ModelCard, load_model, model_hash, read_card, save_model
 from mapmend.nn.spec import NetworkSpec
 from mapmend.nn.warm_start import warm_start
 from mapmend.predict.estimate import Estimate, total
-from mapmend.predict.job import estimate_scene, predict_scene
+from mapmend.predict.job import MapResult, estimate_scene, predict_scene
 from mapmend.predict.predictor import Precision, Predictor, load_predictor
 from mapmend.project import Project
 from mapmend.train.config import LoopConfig
@@ -118,8 +121,9 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
     )
     if not result.first:
         raise SystemExit(0)  # the first process writes the model and goes on alone
-    config = {"method": method.name, **asdict(net), **asdict(data), **asdict(loop), **asdict(own)}
-    metrics = {
+    asked = project.calibration_settings().calibration
+    config = {"method": method.name, **asdict(net), **asdict(data), **asdict(loop), **asdict(own), "calibration": asked}
+    metrics: dict[str, object] = {
         "criterion": result.criterion,
         "best_step": result.best_step,
         "steps": result.steps,
@@ -127,6 +131,11 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
         "validation": result.metrics,
     }
     made = {**provenance(config, seed=loop.seed, inputs=[out / PREPARED]), **start, "seconds": round(result.seconds, 1)}
+    if asked != "none":
+        calibrated = calibrate(network, card, parts, legend, asked, out / TRAINING, loop.seed)
+        console.print(f"calibration: {calibrated.describe()}", soft_wrap=True, highlight=False)
+        metrics["calibration"] = dict(calibrated.evidence)
+        card = replace(card, calibration=calibrated.calibration)
     card = replace(card, metrics=metrics, provenance=made)
     return save_model(out / MODEL, network, card)
 
@@ -142,6 +151,10 @@ class PredictOptions:
     batch: int | None = None
     precision: Precision | None = None
     device: str = "auto"
+    probabilities: tuple[str, ...] = ()
+    certain: tuple[str, ...] = ()
+    risk: float | None = None
+    certain_reference: Path | None = None
 
 
 def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[str, Path]:
@@ -149,8 +162,14 @@ def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[s
     jobs = map_jobs(project, out)
     predictor = project_predictor(project, out, options)
     aoi = options.aoi or project.aoi
+    settings = project.predict_settings()
+    named = _probabilities(project, options)
+    certain = options.certain or settings.certain
     for job in _tracked(jobs, "mapping"):
-        predict_scene(predictor, job.scene(aoi), job.folder, progress=len(jobs) == 1)
+        made = predict_scene(predictor, job.scene(aoi), job.folder, progress=len(jobs) == 1, probabilities=named)
+        if certain:
+            risk = options.risk or settings.risk
+            certain_step(made, options.model or out / MODEL, certain, risk, options.certain_reference)
     describe_in_stac(project, [(job, job.folder) for job in jobs], out / MAPS)
     return {job.key: job.folder for job in jobs}
 
@@ -160,7 +179,43 @@ def estimate_step(project: Project, out: Path, options: PredictOptions) -> Estim
     predictor = project_predictor(project, out, options)
     aoi = options.aoi or project.aoi
     jobs = map_jobs(project, out)
-    return total(estimate_scene(predictor, job.scene(aoi)) for job in jobs)
+    named = _probabilities(project, options)
+    return total(estimate_scene(predictor, job.scene(aoi), probabilities=named) for job in jobs)
+
+
+def certain_step(
+    made: MapResult, model: Path, names: Sequence[str], risk: float, reference: Path | None = None
+) -> tuple[CertainMap, ...]:
+    """Write three-state maps of classes beside a map that has their probabilities, and say what they promise.
+
+    Args:
+        made: the map.
+        model: folder of the model that made it, whose thresholds are used unless a reference is given.
+        names: of the classes.
+        risk: largest share of errors; with the model's thresholds one of `core.three_state.RISKS`.
+        reference: class raster or polygons of a part of the map.
+
+    Raises:
+        MapmendError: there are no such thresholds, or a file cannot be read or written.
+    """
+    card = read_card(model)
+    legend = Legend.from_dict(card.legend, where=model)
+    names = [legend.names[legend.index_of(name)] for name in names]
+    if reference is None:
+        thresholds = of_model(card.metrics, names, risk, model)
+    else:
+        thresholds = of_reference(made, legend, names, risk, reference)
+    maps = write_certain(made, legend, thresholds)
+    for one in maps:
+        console.print(one.describe(), soft_wrap=True, highlight=False)
+    return maps
+
+
+def _probabilities(project: Project, options: PredictOptions) -> tuple[str, ...]:
+    """Classes whose probability is written: those that are asked for, and those of three-state maps."""
+    settings = project.predict_settings()
+    asked = options.probabilities or settings.probabilities
+    return tuple({*((asked,) if isinstance(asked, str) else asked), *(options.certain or settings.certain)})
 
 
 def project_predictor(project: Project, out: Path, options: PredictOptions) -> Predictor:

@@ -10,7 +10,7 @@ import typer
 from rasterio.errors import NotGeoreferencedWarning
 
 from mapmend import __version__
-from mapmend.cli import judging, maps, projects
+from mapmend.cli import judging, maps, projects, samples
 from mapmend.core.errors import MapmendError
 from mapmend.core.preemption import Preempted
 from mapmend.raster.opening import NotGeoreferenced
@@ -31,7 +31,8 @@ _VERBS = (
     maps.predict,
     maps.change,
     projects.report,
-    judging.assess,
+    samples.sample,
+    samples.assess,
     judging.score,
 )
 for _verb in _VERBS:

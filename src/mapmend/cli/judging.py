@@ -1,4 +1,4 @@
-"""Verbs that judge what is given or made: doctor, assess, score."""
+"""Verbs that judge what is given or made: doctor, score."""
 
 from __future__ import annotations
 
@@ -28,26 +28,6 @@ def doctor(
     emit(diagnosis.to_dict(), json_file)
     if diagnosis.of("error"):
         raise typer.Exit(1)
-
-
-def assess(
-    matrix: Annotated[
-        Path,
-        typer.Option("--matrix", help="CSV of a sample's counts: rows are the map's classes, columns the truth's."),
-    ],
-    stratum_pixels: Annotated[
-        str, typer.Option("--stratum-pixels", help="Pixels of each class in the map, in the rows' order, with commas.")
-    ],
-    pixel_area_ha: Annotated[float, typer.Option("--pixel-area-ha", help="Hectares of a pixel; 0.09 for 30 m.")],
-    level: Annotated[float, typer.Option("--level", help="Of confidence, between 0 and 1.")] = 0.95,
-    json_file: Json = None,
-) -> None:
-    """Estimate accuracy and areas, with intervals, from a sample stratified by the map's classes."""
-    from mapmend.assess import assess_matrix, show
-
-    found = assess_matrix(matrix, stratum_pixels, pixel_area_ha, level)
-    show(found, paper(json_file))
-    emit(found.to_dict(), json_file)
 
 
 def score(

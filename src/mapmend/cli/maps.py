@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mapmend.cli.options import Data, Device, Json, Out, Precision, emit, emit_estimate, folder_of
 from mapmend.core.errors import ProjectError
+
+_RISK = 0.05
 
 
 def predict(
@@ -26,6 +28,21 @@ def predict(
     overlap: Annotated[int | None, typer.Option("--overlap", min=0, help="Pixels that windows share.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows at once.")] = None,
     precision: Annotated[Precision | None, typer.Option("--precision", help="Of the network's arithmetic.")] = None,
+    probability: Annotated[
+        list[str] | None,
+        typer.Option("--probability", metavar="CLASS", help="Write this class's probability too; all for each class."),
+    ] = None,
+    certain: Annotated[
+        list[str] | None,
+        typer.Option("--certain", metavar="CLASS", help="Map where it is the class, is not, or cannot be told."),
+    ] = None,
+    risk: Annotated[
+        float | None, typer.Option("--risk", help="With --certain: largest share of errors. Default: 0.05")
+    ] = None,
+    certain_reference: Annotated[
+        Path | None,
+        typer.Option("--certain-reference", help="With --certain: truth of a part, by which its thresholds are set."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and write nothing.")] = False,
     data: Data = None,
     device: Device = "auto",
@@ -37,11 +54,14 @@ def predict(
     from mapmend.predict.scene import scene_of_files
     from mapmend.project import load_project
     from mapmend.run import claimed
-    from mapmend.steps import PredictOptions, estimate_step, predict_step
+    from mapmend.steps import PredictOptions, certain_step, estimate_step, predict_step
 
     if aoi is not None and not aoi.is_file():
         raise ProjectError("no such file", where=f"--aoi {aoi}", fix="correct the path")
-    options = PredictOptions(model, aoi, window, overlap, batch, precision, device)
+    chances = tuple(probability or ())
+    options = PredictOptions(
+        model, aoi, window, overlap, batch, precision, device, chances, tuple(certain or ()), risk, certain_reference
+    )
     if inputs[0].suffix in (".yaml", ".yml"):
         if before or len(inputs) > 1:
             raise ProjectError(
@@ -68,13 +88,19 @@ def predict(
         [str(path) for path in before or ()],
     )
     if dry_run:
-        emit_estimate(estimate_scene(predictor, scene), json_file)
+        emit_estimate(estimate_scene(predictor, scene, probabilities=(*chances, *options.certain)), json_file)
         return
     assert out is not None
-    result = predict_scene(predictor, scene, out)
+    result = predict_scene(predictor, scene, out, probabilities=(*chances, *options.certain))
     typer.echo(f"map: {result.class_path}", err=True)
     made = {"class": result.class_path, "confidence": result.confidence_path, "change": result.change_path}
-    emit({layer: str(path) for layer, path in made.items() if path is not None}, json_file)
+    told: dict[str, Any] = {layer: str(path) for layer, path in made.items() if path is not None}
+    if result.probability_paths:
+        told["probability"] = {name: str(path) for name, path in result.probability_paths.items()}
+    if options.certain:
+        found = certain_step(result, model, options.certain, risk or _RISK, certain_reference)
+        told["certain"] = {one.name: one.to_dict() for one in found}
+    emit(told, json_file)
 
 
 def change(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from mapmend.core.calibration import Calibration
 from mapmend.core.classes import NODATA
 from mapmend.core.errors import ModelError
 from mapmend.core.grid import Grid, Window
+from mapmend.predict.calibrated import calibrated
 from mapmend.predict.lattice import Lattice
 
 CONFIDENCE_STEPS = 200  # confidence 1 is stored as 200: steps of half a per cent
+_AT_ONCE = 2**20  # probabilities calibrated together; a whole strip of a wide block would take gigabytes
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -34,6 +37,8 @@ class RowBlend:
         change_of: for two dates, the change probability H×W of means C×H×W, where the first K channels are the earlier
             date's classes and the next K the later one's; None for one date.
         channels: C; K for one date.
+        calibration: of each date's blended probabilities, before anything is made of them.
+        probabilities: indices of the classes whose probability at the later date is wanted.
     """
 
     def __init__(
@@ -44,9 +49,12 @@ class RowBlend:
         classes: int,
         change_of: Callable[[torch.Tensor], torch.Tensor] | None = None,
         channels: int | None = None,
+        calibration: Calibration | None = None,
+        probabilities: Sequence[int] = (),
     ) -> None:
         self._block, self._grid, self._lattice, self._classes = block, grid, lattice, classes
         self._change_of, self._channels = change_of, channels or classes
+        self._calibration, self._probabilities = calibration, tuple(probabilities)
         taper = torch.from_numpy(lattice.taper())
         self._taper = taper[:, None] * taper[None, :]
         self._row: int | None = None
@@ -76,28 +84,61 @@ class RowBlend:
 
         Returns:
             Class index and confidence, round(200·p), both H×W with 255 where not wanted; of the later date first, then
-            of the earlier one, then the change probability, round(200·p) too, 255 where a date is not wanted.
+            of the earlier one, then the change probability, round(200·p) too, 255 where a date is not wanted, then the
+            probabilities of the classes that were asked for.
 
         Raises:
             ModelError: a wanted pixel's probability is not a number.
         """
         if self._sums is None or not wanted.any():
-            count = 2 * len(wanted) + (self._change_of is not None)
+            count = 2 * len(wanted) + (self._change_of is not None) + len(self._probabilities)
             return [np.full(wanted.shape[1:], NODATA, np.uint8) for _ in range(count)]
-        self._move(row, self._sums.device)
-        first = window.row - row * self._lattice.stride
-        sums = self._sums[:, first : first + window.height]
-        height = int(self._grid.shape[0])
-        rows = torch.from_numpy(self._lattice.total(window.row, window.row_end, height))
-        total = (rows[:, None] * self._cols[None, :]).to(sums.device)
+        sums, total = self.sums(row, window)
         masks = torch.from_numpy(wanted).to(sums.device)
+        if self._calibration is None:
+            return self._reduced(sums, total, masks)
+        rows = max(1, _AT_ONCE // (self._channels * window.width))
+        parts = [slice(start, start + rows) for start in range(0, window.height, rows)]
+        reduced = [self._reduced(sums[:, part], total[part], masks[:, part]) for part in parts]
+        return [np.concatenate(of_layer) for of_layer in zip(*reduced, strict=True)]
+
+    def sums(self, row: int, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums C×H×W of rows that no later window sees, and the sum of the weights H×W; arguments as in `finish`.
+
+        Where no window was added, the sums are 0.
+        """
+        device = self._taper.device if self._sums is None else self._sums.device
+        self._move(row, device)
+        assert self._sums is not None
+        first = window.row - row * self._lattice.stride
+        rows = torch.from_numpy(self._lattice.total(window.row, window.row_end, int(self._grid.shape[0])))
+        total = (rows[:, None] * self._cols[None, :]).to(device)
+        return self._sums[:, first : first + window.height], total
+
+    def _reduced(self, sums: torch.Tensor, total: torch.Tensor, masks: torch.Tensor) -> list[Bytes]:
+        """The layers of `finish` from sums, weights and where each date is wanted."""
+        dates = [slice(number * self._classes, (number + 1) * self._classes) for number in range(len(masks))]
+        better = [calibrated(sums[date] / total, self._calibration) for date in dates] if self._calibration else []
         layers = []
-        for number in reversed(range(len(wanted))):
-            best, index = _largest(sums[number * self._classes : (number + 1) * self._classes])
-            layers += [_masked(index, masks[number]), _masked(_steps(best.div_(total)), masks[number])]
+        for number in reversed(range(len(masks))):
+            best, index = self._best(sums[dates[number]], total, better[number] if better else None)
+            layers += [_masked(index, masks[number]), _masked(_steps(best), masks[number])]
         if self._change_of is not None:
-            layers.append(_masked(_steps(self._change_of(sums / total)), masks.all(dim=0)))
+            means = torch.cat(better) if better else sums / total
+            layers.append(_masked(_steps(self._change_of(means)), masks.all(dim=0)))
+        for number in self._probabilities:
+            probability = better[-1][number].clone() if better else sums[dates[-1]][number] / total
+            layers.append(_masked(_steps(probability), masks[-1]))
         return layers
+
+    def _best(
+        self, sums: torch.Tensor, total: torch.Tensor, better: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The largest probability H×W, which may be overwritten, and its class; `better` is calibrated."""
+        if better is not None and self._calibration is not None and not self._calibration.keeps_classes:
+            return _largest(better)
+        best, index = _largest(sums)
+        return (best.div_(total) if better is None else better.amax(dim=0)), index
 
     def _move(self, row: int, device: torch.device) -> None:
         """Make the sums those of a later row of windows: keep what it shares with the one before."""

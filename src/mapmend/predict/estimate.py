@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mapmend.predict.blocks import Block, batch_size, count_windows
+from mapmend.predict.layers import Layers
 from mapmend.predict.pair import channels
 from mapmend.predict.predictor import Predictor
-from mapmend.predict.run_block import layers
 from mapmend.predict.scene import Scene, SceneReader
 
 _BYTES_PER_PIXEL = 1.5  # of a layer, compressed, as blocks and as a map with overviews
@@ -41,12 +41,12 @@ class Estimate:
     memory: int
 
 
-def disk_bytes(blocks: Sequence[Block], layers: int) -> int:
+def disk_bytes(blocks: Sequence[Block], layers: Layers) -> int:
     """Disk space that a job's files need at the same time, for noise-like maps."""
-    return int(_BYTES_PER_PIXEL * layers * _pixels(blocks))
+    return int(_BYTES_PER_PIXEL * len(layers.all) * _pixels(blocks))
 
 
-def estimate_job(predictor: Predictor, scene: Scene, blocks: Sequence[Block]) -> Estimate:
+def estimate_job(predictor: Predictor, scene: Scene, blocks: Sequence[Block], layers: Layers) -> Estimate:
     """Time one batch of windows, and count the rest.
 
     Raises:
@@ -70,7 +70,7 @@ def estimate_job(predictor: Predictor, scene: Scene, blocks: Sequence[Block]) ->
         windows=sum(windows),
         pixels=_pixels(blocks),
         seconds=calls * seconds,
-        disk=disk_bytes(blocks, len(layers(scene.dates))),
+        disk=disk_bytes(blocks, layers),
         memory=_peak() + sums + strips + batches,
     )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,11 +17,12 @@ from mapmend.core.provenance import RECORD, file_hash, file_stamp, provenance
 from mapmend.predict.allocator import keep_large_blocks
 from mapmend.predict.blocks import Block, batch_size, block_side, plan_blocks
 from mapmend.predict.estimate import Estimate, disk_bytes, estimate_job
+from mapmend.predict.layers import Layers, choose_layers
 from mapmend.predict.ledger import Ledger
 from mapmend.predict.pair import PairPredictor, channels
 from mapmend.predict.predictor import Predictor, load_predictor
 from mapmend.predict.progress import MappingProgress
-from mapmend.predict.run_block import BlockResult, layers, run_block
+from mapmend.predict.run_block import BlockResult, run_block
 from mapmend.predict.scene import Scene, SceneReader, check_sensors
 from mapmend.raster.writing import check_disk, write_cog, write_qml
 
@@ -39,6 +40,7 @@ class MapResult:
         seconds: of all blocks, interrupted runs included.
         pixels: that got a class.
         change_path: probability of change, round(200·p), where two dates were mapped.
+        probability_paths: probability of the classes that were named, round(200·p); of two dates, at the later one.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class MapResult:
     seconds: float
     pixels: int
     change_path: Path | None = None
+    probability_paths: Mapping[str, Path] = field(default_factory=dict)
 
 
 def predict_scene(
@@ -56,6 +59,7 @@ def predict_scene(
     *,
     block: int | None = None,
     progress: bool = True,
+    probabilities: str | Sequence[str] = (),
 ) -> MapResult:
     """Map a scene; the same call goes on where an earlier one stopped, and returns at once when all is done.
 
@@ -65,21 +69,23 @@ def predict_scene(
         out: the map folder; made if it is not there.
         block: side of a block in pixels, at most; it does not change the map.
         progress: show a progress line on a terminal.
+        probabilities: classes whose probability is written too, as `probability_<class>.tif`, or `all`.
 
     Raises:
+        LegendError: the model has no such class.
         SensorError: the scene is not what the model was made for.
         JobError: the folder belongs to another job.
         DiskError: the disk is full, or will be.
         RasterError: a file cannot be read, or nothing in the scene is valid.
         Preempted: SIGTERM or SIGUSR1 came; what is done is kept.
     """
-    job = _plan(model, scene, block)
-    ledger, identity = Ledger(out, scene.dates), _identity(job)
+    job = _plan(model, scene, block, probabilities)
+    ledger, identity = Ledger(out, job.layers), _identity(job)
     ledger.claim(identity)
-    finished = _finished(out, scene.dates)
+    finished = _finished(out, job.layers)
     if finished is None:
         try:
-            check_disk(out, disk_bytes(job.blocks, len(layers(scene.dates))))
+            check_disk(out, disk_bytes(job.blocks, job.layers))
             results = _run_blocks(job, ledger, progress)
         except MapmendError:
             if not ledger.started:
@@ -95,14 +101,16 @@ def predict_scene(
     return finished
 
 
-def estimate_scene(model: Path | Predictor, scene: Scene, *, block: int | None = None) -> Estimate:
+def estimate_scene(
+    model: Path | Predictor, scene: Scene, *, block: int | None = None, probabilities: str | Sequence[str] = ()
+) -> Estimate:
     """What `predict_scene` with the same arguments would take; a batch is predicted, nothing is written.
 
     Raises:
         MapmendError: as `predict_scene`.
     """
-    job = _plan(model, scene, block)
-    return estimate_job(job.predictor, job.scene, job.blocks)
+    job = _plan(model, scene, block, probabilities)
+    return estimate_job(job.predictor, job.scene, job.blocks, job.layers)
 
 
 @dataclass(frozen=True)
@@ -110,9 +118,10 @@ class _Job:
     predictor: Predictor
     scene: Scene
     blocks: tuple[Block, ...]
+    layers: Layers
 
 
-def _plan(model: Path | Predictor, scene: Scene, block: int | None) -> _Job:
+def _plan(model: Path | Predictor, scene: Scene, block: int | None, probabilities: str | Sequence[str]) -> _Job:
     keep_large_blocks()
     predictor = load_predictor(Path(model)) if isinstance(model, str | Path) else model
     if predictor.sensors:
@@ -120,7 +129,8 @@ def _plan(model: Path | Predictor, scene: Scene, block: int | None) -> _Job:
     if scene.dates == 2 and not isinstance(predictor, PairPredictor):
         predictor = PairPredictor(predictor)
     side = block_side(predictor.lattice, channels(predictor), block)
-    return _Job(predictor, scene, tuple(plan_blocks(scene.grid, side, SceneReader(scene).bounds)))
+    layers = choose_layers(predictor.legend, scene.dates, probabilities)
+    return _Job(predictor, scene, tuple(plan_blocks(scene.grid, side, SceneReader(scene).bounds)), layers)
 
 
 def _identity(job: _Job) -> dict[str, object]:
@@ -141,6 +151,7 @@ def _identity(job: _Job) -> dict[str, object]:
         "sources": [file_stamp(file) for file in files],
         "bands": [list(source.bands) for source in sources],
         "aoi": file_hash(scene.aoi) if scene.aoi is not None else None,
+        **({"probabilities": list(job.layers.names)} if job.layers.names else {}),
     }
 
 
@@ -167,7 +178,7 @@ def _run_one(job: _Job, block: Block, ledger: Ledger, watch: Watch, bar: Mapping
         if watch.urgent:
             raise Preempted(done, len(job.blocks), "blocks")
 
-    result = run_block(job.predictor, job.scene, block, ledger.blocks, on_rows=on_rows)
+    result = run_block(job.predictor, job.scene, block, ledger.blocks, layers=job.layers, on_rows=on_rows)
     ledger.record(block, result)
     return result
 
@@ -175,7 +186,7 @@ def _run_one(job: _Job, block: Block, ledger: Ledger, watch: Watch, bar: Mapping
 def _put_together(job: _Job, ledger: Ledger, results: list[BlockResult], identity: Mapping[str, object]) -> MapResult:
     predictor, grid, out = job.predictor, job.scene.grid, ledger.folder
     tags = {"MAPMEND_WEIGHTS": str(predictor.identity.get("weights", "")), "MAPMEND_SCENE": job.scene.name}
-    paths = _paths(out, job.scene.dates)
+    paths = job.layers.of_map(out)
     for number, path in enumerate(paths):
         parts = [(result.files[number], block.window) for block, result in zip(job.blocks, results, strict=True)]
         kind: Literal["class", "confidence"] = "class" if path.stem.startswith("class") else "confidence"
@@ -202,20 +213,21 @@ def _put_together(job: _Job, ledger: Ledger, results: list[BlockResult], identit
         "files": {path.name: file_hash(path) for path in paths},
     }
     replace_json(out / RECORD, record)
-    return MapResult(out, paths[0], paths[1], seconds, pixels, paths[4] if job.scene.before else None)
+    return _result(out, job.layers, seconds, pixels)
 
 
-def _paths(out: Path, dates: int) -> list[Path]:
-    return [out / f"{layer}.tif" for layer in layers(dates)]
+def _result(out: Path, layers: Layers, seconds: float, pixels: int) -> MapResult:
+    paths = layers.of_map(out)
+    named = dict(zip(layers.names, paths[len(paths) - len(layers.names) :], strict=True))
+    return MapResult(out, paths[0], paths[1], seconds, pixels, paths[4] if layers.dates == 2 else None, named)
 
 
-def _finished(out: Path, dates: int) -> MapResult | None:
-    paths = _paths(out, dates)
+def _finished(out: Path, layers: Layers) -> MapResult | None:
+    paths = layers.of_map(out)
     if not (out / RECORD).is_file() or not all(path.is_file() for path in paths):
         return None
     try:
         record = json.loads((out / RECORD).read_text())
-        numbers = float(record["seconds"]), int(record["pixels"])
-        return MapResult(out, paths[0], paths[1], *numbers, paths[4] if dates == 2 else None)
+        return _result(out, layers, float(record["seconds"]), int(record["pixels"]))
     except (ValueError, KeyError, TypeError):
         return None

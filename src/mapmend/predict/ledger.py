@@ -14,7 +14,8 @@ from mapmend.core.durable import replace_json
 from mapmend.core.errors import JobError, MapmendError
 from mapmend.core.provenance import RECORD, file_hash
 from mapmend.predict.blocks import Block
-from mapmend.predict.run_block import BlockResult, layer_files
+from mapmend.predict.layers import Layers
+from mapmend.predict.run_block import BlockResult
 
 _JOB = "job.json"
 
@@ -25,11 +26,11 @@ class Ledger:
 
     Attributes:
         folder: of the job.
-        dates: that are mapped.
+        layers: that are mapped.
     """
 
     folder: Path
-    dates: int = 1
+    layers: Layers = Layers()
 
     @property
     def blocks(self) -> Path:
@@ -95,7 +96,7 @@ class Ledger:
         file = self._entry(block)
         if not file.is_file():
             return None
-        entry, files = _read(file), layer_files(block, self.blocks, self.dates)
+        entry, files = _read(file), self.layers.of_block(block, self.blocks)
         try:
             same = all(path.is_file() and file_hash(path) == entry["files"][path.name] for path in files)
             return BlockResult(files, entry["windows"], entry["pixels"], entry["seconds"]) if same else None

@@ -33,6 +33,7 @@ class PairPredictor:
         self.sensors: Sequence[Sensor] = single.sensors
         self.lattice: Lattice = single.lattice
         self.batch = single.batch
+        self.calibration = single.calibration
         self.identity: Mapping[str, object] = {**single.identity, "change": "coupled posteriors"}
 
     def probabilities(self, pixels: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> torch.Tensor:

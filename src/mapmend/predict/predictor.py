@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from mapmend.core.calibration import Calibration
 from mapmend.core.errors import ModelError
 from mapmend.core.legend import Legend
 from mapmend.core.sensor import Sensor
@@ -29,7 +30,8 @@ class Predictor(Protocol):
         sensors: cards of the images it takes, one per modality, in order; empty to take any.
         lattice: side and overlap of the windows.
         batch: windows per call at most; every call for a map has the same number.
-        identity: what its numbers depend on, as plain values: weights, backend, precision, threads.
+        identity: what its numbers depend on, as plain values: weights, backend, precision, threads, calibration.
+        calibration: of its blended probabilities, or None.
     """
 
     legend: Legend
@@ -37,6 +39,7 @@ class Predictor(Protocol):
     lattice: Lattice
     batch: int
     identity: Mapping[str, object]
+    calibration: Calibration | None
 
     def probabilities(self, pixels: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> torch.Tensor:
         """Class probabilities.
@@ -64,6 +67,7 @@ class TorchPredictor:
         precision: of convolutions and products of matrices; normalisation and probabilities are float32 always.
         batch: windows per call; by default as many as keep the device busy.
         weights: hash of the weights.
+        calibration: of the blended probabilities; `probabilities` are not calibrated.
 
     Raises:
         ModelError: the device or the precision is not there.
@@ -80,13 +84,14 @@ class TorchPredictor:
         precision: Precision = "float32",
         batch: int | None = None,
         weights: str = "",
+        calibration: Calibration | None = None,
     ) -> None:
         self._device = choose_device(device)
         if precision not in ("float32", "bfloat16"):
             raise ModelError(f"precision '{precision}' is unknown", fix="choose float32 or bfloat16")
         self._network = network.eval().to(self._device).to(memory_format=torch.channels_last)
         self._precision = precision
-        self.legend, self.lattice = legend, lattice
+        self.legend, self.lattice, self.calibration = legend, lattice, calibration
         self.sensors: Sequence[Sensor] = tuple(sensors)
         self.batch = batch or max(1, _BATCH_PIXELS.get(self._device.type, 2**20) // lattice.size**2)
         self.identity: Mapping[str, object] = {
@@ -95,6 +100,7 @@ class TorchPredictor:
             "device": self._device.type,
             "threads": torch.get_num_threads() if self._device.type == "cpu" else 0,
             "precision": precision,
+            **({"calibration": calibration.to_dict()} if calibration is not None else {}),
         }
 
     def probabilities(self, pixels: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> torch.Tensor:
@@ -140,6 +146,7 @@ def load_predictor(
         precision=precision,
         batch=batch,
         weights=model_hash(folder),
+        calibration=card.calibration,
     )
 
 

@@ -20,13 +20,12 @@ from mapmend.core.grid import Grid, Window, make_grid
 from mapmend.predict.ahead import ahead
 from mapmend.predict.blend import Bytes, RowBlend
 from mapmend.predict.blocks import TILE, Block, batch_size
+from mapmend.predict.layers import Layers
 from mapmend.predict.pair import PairPredictor, channels
 from mapmend.predict.predictor import Predictor
 from mapmend.predict.scene import Scene, SceneReader
 from mapmend.predict.strips import RowOfWindows, read_batches
 from mapmend.raster.writing import TiledWriter
-
-LAYERS = ("class", "confidence", "class_before", "confidence_before", "change")
 
 _READ_AHEAD = 2  # batches
 
@@ -36,7 +35,7 @@ class BlockResult:
     """What a block became.
 
     Attributes:
-        files: one per layer, in the order of `layers`.
+        files: one per layer, in the order of `Layers.all`.
         windows: that were predicted.
         pixels: that got a class; of two dates, at the later one.
         seconds: it took.
@@ -54,12 +53,14 @@ def run_block(
     block: Block,
     folder: Path,
     *,
+    layers: Layers | None = None,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> BlockResult:
     """Map one block: `<id>.class.tif` (legend ids) and `<id>.confidence.tif` (round(200·p)), both uint8, nodata 255.
 
     Of a scene of two dates these are the later date's; `class_before` and `confidence_before` are the earlier one's,
-    and `change` is the probability that the class changed, round(200·p).
+    and `change` is the probability that the class changed, round(200·p). Probabilities are calibrated where the
+    predictor has a calibration; those of single classes are written where `layers` has them.
 
     A thread reads and cuts ahead, another one compresses and writes. Memory depends on the block's width and not on
     its height: one row of windows is held at a time.
@@ -69,6 +70,7 @@ def run_block(
         scene: what is mapped.
         block: which part.
         folder: where the files go; each appears when it is complete.
+        layers: what is written; by default all but the probabilities of single classes.
         on_rows: told after every batch how many rows of the block it finished; what it raises ends the block.
 
     Raises:
@@ -76,15 +78,25 @@ def run_block(
     """
     started = time.perf_counter()
     lattice, window = predictor.lattice, block.window
-    change_of = predictor.change_probability if isinstance(predictor, PairPredictor) else None
-    blend = RowBlend(window, scene.grid, lattice, len(predictor.legend), change_of, channels(predictor))
+    layers = layers or Layers(scene.dates)
+    files = layers.of_block(block, folder)
+    blend = RowBlend(
+        window,
+        scene.grid,
+        lattice,
+        len(predictor.legend),
+        predictor.change_probability if isinstance(predictor, PairPredictor) else None,
+        channels(predictor),
+        predictor.calibration,
+        layers.classes,
+    )
     waiting: deque[RowOfWindows] = deque()
     windows = pixels = 0
     size = batch_size(scene.grid, lattice, predictor.batch)
     batches = read_batches(SceneReader(scene), window, scene.grid, lattice, size)
     with (
         torch.inference_mode(),
-        _writer(layer_files(block, folder, scene.dates), scene.grid, block) as write,
+        _writer(files, scene.grid, block) as write,
         closing(ahead(batches, _READ_AHEAD)) as items,
     ):
 
@@ -112,17 +124,7 @@ def run_block(
             windows += len(item.places)
             on_rows(finished)
         on_rows(finish_before(math.inf))
-    return BlockResult(layer_files(block, folder, scene.dates), windows, pixels, time.perf_counter() - started)
-
-
-def layers(dates: int) -> tuple[str, ...]:
-    """Names of what is mapped of one date or of two."""
-    return LAYERS if dates == 2 else LAYERS[:2]
-
-
-def layer_files(block: Block, folder: Path, dates: int) -> tuple[Path, ...]:
-    """The files of a block, in the order of `layers`."""
-    return tuple(folder / f"{block.id}.{layer}.tif" for layer in layers(dates))
+    return BlockResult(files, windows, pixels, time.perf_counter() - started)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -17,6 +18,17 @@ from mapmend.report.data import CurvePoint
 from mapmend.report.wording import metric_name
 
 Series = dict[str, list[tuple[int, float]]]
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mapmend",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "axes.formatter.useoffset": False,
+}
+"""Of every chart: words stay words, and the same numbers give the same bytes."""
 
 _SIZE = (5.2, 3.0)  # inches
 _MOST_POINTS = 160
@@ -61,17 +73,7 @@ def _series(points: Sequence[CurvePoint], part: str) -> Series:
 
 def _chart(title: str, series: Series, best_step: int | None) -> Chart:
     bundle = max(1, -(-max(map(len, series.values())) // _MOST_POINTS))
-    with rc_context(
-        {
-            "svg.fonttype": "none",
-            "svg.hashsalt": "mapmend",
-            "font.size": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.edgecolor": "#555555",
-            "axes.formatter.useoffset": False,
-        }
-    ):
+    with rc_context(STYLE):
         figure = Figure(figsize=_SIZE)
         axes = figure.add_axes((0.12, 0.16, 0.60, 0.78))
         for number, (name, values) in enumerate(series.items()):
@@ -94,7 +96,7 @@ def _chart(title: str, series: Series, best_step: int | None) -> Chart:
         axes.margins(x=0.02)
         _mark_best(axes, best_step)
         _name_lines(axes)
-        svg = _markup(figure, title.split()[-1].lower())
+        svg = markup(figure, title.split()[-1].lower())
     last = ", ".join(f"{name} {values[-1][1]:.4g}".strip() for name, values in series.items())
     first_step, last_step = (pick(v[i][0] for v in series.values()) for pick, i in ((min, 0), (max, -1)))
     alt = f"{title} from step {first_step} to {last_step}; at the end: {last}"
@@ -169,7 +171,7 @@ def spread(wanted: Sequence[float], apart: float) -> list[float]:
     return places
 
 
-def _markup(figure: Figure, prefix: str) -> str:
+def markup(figure: Figure, prefix: str) -> str:
     """The drawing as an element of a page: no size of its own, ids that no other drawing has."""
     buffer = io.StringIO()
     nothing = {"Creator": None, "Date": None, "Format": None, "Type": None}

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from mapmend.accuracy.confusion import ConfusionMatrix
 from mapmend.core.legend import Legend
 from mapmend.report.change_data import ChangePanel, ChangeReport, Classes
+from mapmend.report.estimated import EstimatedAreas
+from mapmend.report.reliability import Reliability
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +131,8 @@ class ReportData:
         accuracy: counts against a reference; of two dates, at the later one.
         accuracy_before: counts against a reference at the earlier date.
         change: what changed between two dates.
+        reliability: how far the model's confidence can be believed.
+        estimated: areas and accuracies estimated from a reference sample.
         times: duration of each step.
         notes: what the reader should know.
         warnings: what the reader must know.
@@ -151,6 +155,8 @@ class ReportData:
     areas_before: ClassAreas | None = None
     accuracy_before: Accuracy | None = None
     change: ChangeReport | None = None
+    reliability: Reliability | None = None
+    estimated: EstimatedAreas | None = None
 
     def __post_init__(self) -> None:
         for areas in (self.areas, self.areas_before):

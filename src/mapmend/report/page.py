@@ -13,7 +13,9 @@ from mapmend.core.durable import replace_file
 from mapmend.report import wording
 from mapmend.report.curves import draw_curves
 from mapmend.report.data import ReportData
+from mapmend.report.diagram import draw_reliability
 from mapmend.report.figures import Rgb
+from mapmend.report.intervals import draw_intervals
 from mapmend.report.parts import accuracy_parts, areas_parts, change_part
 from mapmend.report.pictures import shown_sites
 from mapmend.report.tables import VERDICT_SIGNS
@@ -44,6 +46,8 @@ def render(data: ReportData) -> str:
         "accuracies": accuracies,
         "tables": accuracies[-1].tables if accuracies else None,
         "areas": areas_parts(data),
+        "reliability_chart": draw_reliability(data.reliability) if data.reliability else None,
+        "intervals_chart": draw_intervals(data.estimated) if data.estimated else None,
         "change": change_part(data.change, data.legend) if data.change else None,
         "total_seconds": sum(step.seconds for step in data.times),
     }
