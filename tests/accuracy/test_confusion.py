@@ -147,3 +147,25 @@ def test_rasters_of_other_shape_or_type_are_refused():
         joint_histogram(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8))
     with pytest.raises(TypeError, match="uint8"):
         joint_histogram(np.zeros(3, np.uint8), np.zeros(3, np.int64))
+
+
+@pytest.mark.parametrize("largest", [15, 16])
+@pytest.mark.parametrize("size", [1, 2, 3, 262_143, 262_145])
+def test_few_values_and_many_count_alike(largest, size):
+    rng = np.random.default_rng(size)
+    reference, prediction = rng.integers(0, largest, (2, size), dtype=np.uint8, endpoint=True)
+    reference[-1], prediction[0] = largest, largest
+    expected = np.zeros((256, 256), int)
+    np.add.at(expected, (reference, prediction), 1)
+    assert np.array_equal(joint_histogram(reference, prediction), expected)
+
+
+def test_counted_pairs_count_like_the_pixels():
+    rng = np.random.default_rng(3)
+    reference, prediction = rng.choice(np.array([0, 1, 2, 255], np.uint8), (2, 500))
+    pixels, pairs = ConfusionMatrix(3), ConfusionMatrix(3)
+    pixels.update(reference, prediction)
+    joint = joint_histogram(reference, prediction)
+    kept = joint.copy()
+    pairs.update_joint(joint)
+    assert pixels == pairs and np.array_equal(joint, kept)

@@ -10,6 +10,7 @@ from mapmend.core.errors import LegendError, MapmendError
 
 IGNORE = 255
 _CHUNK = 1 << 18  # pairs at a time: their codes and the 65 536 bins stay in the second-level cache
+_FEW = 16  # values below this: a pair fits into a byte, and two neighbouring pairs into one 16-bit code
 
 Counts = npt.NDArray[np.int64]
 
@@ -84,7 +85,17 @@ class ConfusionMatrix:
             LegendError: a class outside the legend in either raster; nothing is counted then. A prediction is looked at
                 only where there is a reference.
         """
-        joint = joint_histogram(reference, prediction)
+        self.update_joint(joint_histogram(reference, prediction), lut=lut, where=where)
+
+    def update_joint(
+        self, joint: Counts, *, lut: npt.NDArray[np.uint8] | None = None, where: str | None = None
+    ) -> None:
+        """Count what `joint_histogram` has counted: 256×256 [reference, prediction]; otherwise as `update`.
+
+        Raises:
+            LegendError: a class outside the legend in either raster; nothing is counted then.
+        """
+        joint = joint.copy()
         joint[IGNORE] = 0
         index = np.arange(256) if lut is None else lut.astype(np.intp)
         known = np.flatnonzero(index < len(self.names))
@@ -152,8 +163,8 @@ class ConfusionMatrix:
 def joint_histogram(reference: npt.NDArray[np.uint8], prediction: npt.NDArray[np.uint8]) -> Counts:
     """How often each pair of values occurs: 256×256 int64, [reference, prediction].
 
-    Both rasters are read once, a chunk at a time; one table counts the pairs' 16-bit codes, so the number of classes
-    costs nothing.
+    Both rasters are read once, a chunk at a time; one table counts 16-bit codes: of pairs, or of two pairs at once
+    where no value reaches 16.
 
     Raises:
         ValueError: shapes differ.
@@ -163,16 +174,38 @@ def joint_histogram(reference: npt.NDArray[np.uint8], prediction: npt.NDArray[np
         raise ValueError(f"reference {reference.shape} and prediction {prediction.shape} differ in shape")
     if reference.dtype != np.uint8 or prediction.dtype != np.uint8:
         raise TypeError(f"class rasters are uint8, not {reference.dtype} and {prediction.dtype}")
-    total: Counts = np.zeros(1 << 16, np.int64)
+    total: Counts = np.zeros((256, 256), np.int64)
     code = np.empty(_CHUNK, np.uint16)
     wide = np.empty(_CHUNK, np.intp)  # what bincount works on; given narrower, it would allocate this at every call
     for rows, columns in _chunks(reference, prediction):
+        if max(rows.max(), columns.max()) < _FEW:
+            total[:_FEW, :_FEW] += _few_values(rows, columns, code.view(np.uint8), wide)
+            continue
         part, index = code[: rows.size], wide[: rows.size]
         np.left_shift(rows, 8, out=part, dtype=np.uint16)
         np.bitwise_or(part, columns, out=part)
         index[:] = part
-        total += np.bincount(index, minlength=total.size)
-    return total.reshape(256, 256)
+        total += np.bincount(index, minlength=total.size).reshape(total.shape)
+    return total
+
+
+def _few_values(
+    rows: npt.NDArray[np.uint8],
+    columns: npt.NDArray[np.uint8],
+    code: npt.NDArray[np.uint8],
+    wide: npt.NDArray[np.intp],
+) -> Counts:
+    """The same for values below `_FEW`, two pairs at a time; `code` and `wide` are room to work in."""
+    even = rows.size - rows.size % 2
+    part, index = code[: rows.size], wide[: even // 2]
+    np.left_shift(rows, 4, out=part)
+    np.bitwise_or(part, columns, out=part)
+    index[:] = part[:even].view(np.uint16)
+    twos = np.bincount(index, minlength=1 << 16).reshape(256, 256)
+    pairs: Counts = (twos.sum(0) + twos.sum(1)).reshape(_FEW, _FEW)
+    if even < rows.size:
+        pairs[rows[-1], columns[-1]] += 1
+    return pairs
 
 
 def _chunks(*arrays: npt.NDArray[np.uint8]) -> Iterator[tuple[npt.NDArray[np.uint8], ...]]:

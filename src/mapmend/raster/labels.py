@@ -120,3 +120,11 @@ def read_codes(info: RasterInfo, window: Window) -> tuple[Array, Bool]:
         nodata = info.nodata[index - 1]
         missing &= (band == nodata) if nodata is not None else False
     return data, valid & ~missing
+
+
+def read_values(info: RasterInfo, window: Window) -> Array:
+    """Stored numbers H×W of a window inside a raster of one band, whatever they mean."""
+    area = RasterioWindow(window.col, window.row, window.width, window.height)
+    with raster_faults(info.path):
+        values: Array = handle(info.path).read(1, window=area)
+    return values

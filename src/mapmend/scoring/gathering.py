@@ -16,6 +16,7 @@ from mapmend.accuracy.metrics import map_metrics
 from mapmend.accuracy.semantic_change import SemanticChange, semantic_change_metrics
 from mapmend.core.classes import NODATA, Legend
 from mapmend.core.grid import Window, windows
+from mapmend.scoring.codes import count_codes
 from mapmend.scoring.images import ScoredImage
 from mapmend.scoring.scores import DateScores, Scores
 
@@ -51,7 +52,10 @@ class Gathering:
             date: (ConfusionMatrix(self.legend.names), BoundaryCounts(len(self.legend)) if rim else None)
             for date, *_ in roles
         }
-        for window in windows(image.grid, _SIDE):
+        pairs_of_codes = None if rim or len(roles) == 2 else count_codes(image, ("reference", "prediction"))
+        if pairs_of_codes is not None:
+            counted[""][0].update_joint(pairs_of_codes, where=name)
+        for window in windows(image.grid, _SIDE) if pairs_of_codes is None else ():
             core = Window(pad, pad, window.height, window.width).slices
             pairs = {}
             for date, true, made in roles:

@@ -13,9 +13,10 @@ from mapmend.core.classes import NODATA
 from mapmend.core.crosswalk import Crosswalk
 from mapmend.core.errors import GridError, LegendError, ManifestError, RasterError
 from mapmend.core.grid import Grid, Window, full_window, same_grid
-from mapmend.raster.labels import read_codes
+from mapmend.raster.labels import read_codes, read_values
 from mapmend.raster.opening import RasterInfo, raster_info
 
+_STRANGE = 254  # in a look-up table: a code that is no class; a legend has 254 classes at most, indices 0 to 253
 _ENDINGS = (".png", ".tif", ".tiff", ".bmp", ".jp2", ".img", ".dat")
 
 Classes = npt.NDArray[np.uint8]
@@ -90,10 +91,32 @@ class ScoredImage:
         inside = window.intersect(full_window(self.grid))
         found = np.full((window.height, window.width), NODATA, np.uint8)
         if inside is not None:
-            info = self._infos[role]
-            codes, valid = read_codes(info, inside)
-            found[inside.shift(-window.row, -window.col).slices] = self._indices(codes[0], valid, info.path)
+            found[inside.shift(-window.row, -window.col).slices] = self._read_inside(role, inside)
         return found
+
+    def is_plain(self, role: str) -> bool:
+        """Whether a raster holds 8-bit codes alone, of which one at most says that something is missing."""
+        info = self._infos[role]
+        return info.dtype == "uint8" and info.count == 1 and not info.masked and "alpha" not in info.colorinterp
+
+    def tile(self, role: str) -> int:
+        """Height of a raster's tiles in pixels, 0 where it is stored in rows."""
+        info = self._infos[role]
+        return info.block[0] if info.tiled else 0
+
+    def read_plain(self, role: str, window: Window) -> Classes:
+        """Codes of a window inside a plain raster, as they stand in the file."""
+        return read_values(self._infos[role], window)
+
+    def meaning(self, role: str) -> tuple[Classes, npt.NDArray[np.bool_]]:
+        """Of a plain raster's 256 codes: class index, 255 for none; and whether it is neither class nor nodata."""
+        table = np.full(256, _STRANGE, np.uint8)
+        for code, target in self._crosswalk.table.items():
+            if 0 <= code < len(table):
+                table[code] = self._lut[target]
+        nodata = self._infos[role].nodata[0]
+        table[np.arange(len(table)) == nodata] = NODATA
+        return table, table == _STRANGE
 
     @property
     def has_two_dates(self) -> bool:
@@ -105,6 +128,16 @@ class ScoredImage:
         codes, valid = read_codes(self._infos["change_prediction"], window)
         found: Classes = ((codes[0] != 0) & valid).astype(np.uint8)
         return found
+
+    def _read_inside(self, role: str, window: Window) -> Classes:
+        if self.is_plain(role):
+            table, _ = self.meaning(role)
+            found = table[self.read_plain(role, window)]
+            if not (found == _STRANGE).any():
+                return found
+        info = self._infos[role]
+        codes, valid = read_codes(info, window)
+        return self._indices(codes[0], valid, info.path)
 
     def _indices(self, codes: npt.NDArray[Any], valid: npt.NDArray[np.bool_], where: str) -> Classes:
         try:
