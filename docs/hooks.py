@@ -52,14 +52,15 @@ def columns() -> str:
 
 
 def attributes(cls: type) -> dict[str, str]:
-    """Field → meaning, from the `Attributes` section of a class's docstring."""
-    section = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[2]
+    """Field → meaning, from the `Attributes` sections of a class's docstring and of what it inherits."""
     meanings: dict[str, str] = {}
-    for line in section.splitlines():
-        if match := re.match(r" {4}(\w+): (.*)", line):
-            name, meanings[match[1]] = match[1], match[2]
-        elif line.strip():
-            meanings[name] += " " + line.strip()
+    for base in reversed(cls.__mro__):
+        section = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")[2]
+        for line in section.splitlines():
+            if match := re.match(r" {4}(\w+): (.*)", line):
+                name, meanings[match[1]] = match[1], match[2]
+            elif line.startswith(" " * 8):
+                meanings[name] += " " + line.strip()
     return meanings
 
 

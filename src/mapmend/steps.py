@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +17,7 @@ from mapmend.certain import CertainMap, of_model, of_reference, write_certain
 from mapmend.change.job import change_maps
 from mapmend.change.record import ChangeResult
 from mapmend.core.errors import JobError, LabelError, ManifestError
+from mapmend.core.grid import ground_pixel_size
 from mapmend.core.legend import Legend
 from mapmend.core.manifest import two_dates
 from mapmend.core.provenance import file_hash, provenance
@@ -91,12 +93,15 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
     sites = prepared.labelled
     modalities = _modalities(sites)
     parts = split_sites(sites, block=data.crop, share=data.validation_share, seed=loop.seed)
-    training = TrainingSet(parts, prepared.legend, data.crop, loop.seed)
+    own = method_class.configured(own, _label_ratio([part.site for part in parts if part.trains]))
+    label_pixels = method_class.sees_label_pixels(own)
+    training = TrainingSet(parts, prepared.legend, data.crop, loop.seed, label_pixels=label_pixels)
     validation = ValidationSet(parts, prepared.legend, data.crop)
     mean, std = channel_statistics([part.site for part in parts if part.trains])
     bands = tuple(f"{modality}.{band}" for modality, sensor in modalities.items() for band in sensor.band_names)
     legend = prepared.legend
-    spec = NetworkSpec(net.encoder, net.decoder, len(bands), len(legend), mean, std, net.decoder_widths)
+    head = net.head or method_class.head
+    spec = NetworkSpec(net.encoder, net.decoder, len(bands), len(legend), mean, std, net.decoder_widths, head)
     torch.manual_seed(loop.seed)
     network, origin = build_network(spec, "none" if start_from is not None else net.weights)
     side = max(data.crop, _LEAST_WINDOW)
@@ -108,6 +113,7 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
     console.print(f"weights: {origin.describe()}", soft_wrap=True, highlight=False)
     start = {"weights": origin.describe(), "from": model_hash(start_from) if start_from is not None else None}
     method = method_class(network, own, [int(count) for count in training.counts])
+    method.meet(legend.names, project.folder)
     result = fit(
         method,
         training,
@@ -122,7 +128,14 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
     if not result.first:
         raise SystemExit(0)  # the first process writes the model and goes on alone
     asked = project.calibration_settings().calibration
-    config = {"method": method.name, **asdict(net), **asdict(data), **asdict(loop), **asdict(own), "calibration": asked}
+    config = {
+        "method": method.name,
+        **asdict(net),
+        **asdict(data),
+        **asdict(loop),
+        **asdict(method.config),
+        "calibration": asked,
+    }
     metrics: dict[str, object] = {
         "criterion": result.criterion,
         "best_step": result.best_step,
@@ -164,11 +177,12 @@ def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[s
     aoi = options.aoi or project.aoi
     settings = project.predict_settings()
     named = _probabilities(project, options)
-    certain = options.certain or settings.certain
+    certain, risk = options.certain or settings.certain, options.risk or settings.risk
+    if certain:
+        check_certain(options.model or out / MODEL, certain, risk, options.certain_reference)
     for job in _tracked(jobs, "mapping"):
         made = predict_scene(predictor, job.scene(aoi), job.folder, progress=len(jobs) == 1, probabilities=named)
         if certain:
-            risk = options.risk or settings.risk
             certain_step(made, options.model or out / MODEL, certain, risk, options.certain_reference)
     describe_in_stac(project, [(job, job.folder) for job in jobs], out / MAPS)
     return {job.key: job.folder for job in jobs}
@@ -181,6 +195,21 @@ def estimate_step(project: Project, out: Path, options: PredictOptions) -> Estim
     jobs = map_jobs(project, out)
     named = _probabilities(project, options)
     return total(estimate_scene(predictor, job.scene(aoi), probabilities=named) for job in jobs)
+
+
+def check_certain(model: Path, names: Sequence[str], risk: float, reference: Path | None = None) -> None:
+    """Refuse, before anything is mapped, what would stop `certain_step` after it; arguments as there.
+
+    Raises:
+        MapmendError: no such class, thresholds or file.
+    """
+    card = read_card(model)
+    legend = Legend.from_dict(card.legend, where=model)
+    known = [legend.names[legend.index_of(name)] for name in names]
+    if reference is None:
+        of_model(card.metrics, known, risk, model)
+    elif not reference.is_file():
+        raise ManifestError("no such file", where=reference, fix="correct the path")
 
 
 def certain_step(
@@ -287,6 +316,18 @@ def _tracked(jobs: Sequence[MapJob], word: str) -> Iterator[MapJob]:
 def is_first_process() -> bool:
     """Whether this is the first, or the only, of the processes that torchrun, SLURM or the training loop started."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+
+
+def _label_ratio(sites: Sequence[PreparedSite]) -> float | None:
+    """A label's pixel in pixels of the image, the largest of the sites; None where no label's pixel is known."""
+    ratios = []
+    for site in sites:
+        side = math.prod(ground_pixel_size(site.grid)) ** 0.5
+        if site.label_grid is not None:
+            ratios.append(math.prod(ground_pixel_size(site.label_grid)) ** 0.5 / side)
+        elif site.label_gsd is not None:
+            ratios.append(site.label_gsd / side)
+    return max(ratios, default=None)
 
 
 def _modalities(sites: Sequence[PreparedSite]) -> dict[str, Sensor]:

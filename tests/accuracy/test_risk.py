@@ -99,8 +99,8 @@ def test_every_pixel_is_in_one_stratum_and_the_gain_is_that_of_the_strata():
     parts = [w**2 * one.share * (1 - one.share) / one.samples for w, one in zip(weights, plan.strata, strict=True)]
     assert plan.se == pytest.approx(math.sqrt(sum(parts)))
     assert plan.gain > 0.15
-    assert len(plan.cuts) == 1
-    assert index[3, plan.cuts[0]] == index[0, 200] != index[3, plan.cuts[0] - 1]
+    assert plan.cuts
+    assert index[3, plan.cuts[-1]] == index[0, 200] != index[3, plan.cuts[-1] - 1]
     # the class keeps its own stratum, which no other pixel is in
     assert set(index[1]).isdisjoint(set(index[[0, 2, 3]].ravel()))
 
@@ -155,6 +155,14 @@ def test_more_strata_only_where_they_pay():
     assert [len(plan.cuts) for plan in plans] == [3, 1, 0]
     assert plans[0].se < plans[1].se < plans[2].se
     assert plan_risk(histogram, 1, 640, worth=0, most_bands=0, split_own=False).gain == 0
+
+
+def test_unless_told_otherwise_each_cut_saves_one_sample_in_a_hundred():
+    plan = plan_risk(landscape(), 1, 640)
+    assert len(plan.cuts) == 3 and plan.own_cuts == ()
+    for number in range(3):
+        fewer = plan_risk(landscape(), 1, 640, worth=0, most_bands=number, split_own=False)
+        assert (fewer.se / plan.se) ** 2 > 1.01 ** (3 - number)
 
 
 def test_the_own_stratum_is_split_where_half_of_it_is_doubtful():

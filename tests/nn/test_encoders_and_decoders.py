@@ -9,7 +9,7 @@ from tests.nn.tiny_networks import image_of, network_of, spec_of
 from mapmend.core.errors import ModelError
 from mapmend.losses.robust import cross_entropy
 from mapmend.nn.build import DECODERS, ENCODERS, NetworkSpec, check
-from mapmend.nn.encoders import PLAIN, PYRAMIDS
+from mapmend.nn.encoders import FULL, PLAIN, PYRAMIDS
 
 SMALL_PYRAMIDS = (
     "tf_efficientnet_lite0",
@@ -22,10 +22,13 @@ SMALL_PYRAMIDS = (
     "mit_b0",
 )
 SMALL_PLAIN = ("vit_tiny_patch16_224", "vit_small_patch14_dinov2", "vit_tiny_patch16_dinov3_qkvb")
-LARGER = tuple(encoder for encoder in ENCODERS if encoder not in SMALL_PYRAMIDS + SMALL_PLAIN)
+SMALL_FULL = ("errb64", "rp64")
+SMALL = SMALL_PYRAMIDS + SMALL_PLAIN + SMALL_FULL
+LARGER = tuple(encoder for encoder in ENCODERS if encoder not in SMALL)
 BANDS = (1, 3, 4, 13)
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 DTYPES = (torch.uint8, torch.uint16, torch.int16, torch.float32)
+EXAMPLES = {"dpt": PLAIN, "concat": FULL}
 NOT_DILATED = {
     "swin_tiny_patch4_window7_224",
     "swinv2_tiny_window8_256",
@@ -38,7 +41,13 @@ NOT_DILATED = {
 def fits(encoder, decoder):
     if "vit_" in encoder:
         return decoder == "dpt"
-    return decoder != "dpt" and not (decoder == "deeplabv3plus" and encoder in NOT_DILATED)
+    if encoder in FULL:
+        return decoder == "concat"
+    return decoder not in ("dpt", "concat") and not (decoder == "deeplabv3plus" and encoder in NOT_DILATED)
+
+
+def usual_decoder(encoder):
+    return next(decoder for decoder in DECODERS if fits(encoder, decoder))
 
 
 def pairs(encoders):
@@ -67,7 +76,7 @@ def learns_and_maps(encoder, decoder, bands, dtype, layout):
     assert torch.isfinite(mapped).all()
 
 
-@pytest.mark.parametrize(("encoder", "decoder", "bands", "dtype", "layout"), pairs(SMALL_PYRAMIDS + SMALL_PLAIN))
+@pytest.mark.parametrize(("encoder", "decoder", "bands", "dtype", "layout"), pairs(SMALL))
 def test_a_fitting_pair_learns_and_maps(encoder, decoder, bands, dtype, layout):
     learns_and_maps(encoder, decoder, bands, dtype, layout)
 
@@ -78,15 +87,15 @@ def test_larger_encoders_learn_and_map(encoder, decoder, bands, dtype, layout):
     learns_and_maps(encoder, decoder, bands, dtype, layout)
 
 
-@pytest.mark.parametrize("encoder", [encoder for encoder in SMALL_PYRAMIDS + SMALL_PLAIN if encoder != "mit_b0"])
+@pytest.mark.parametrize("encoder", [encoder for encoder in SMALL if encoder != "mit_b0"])
 @pytest.mark.parametrize("bands", BANDS)
 def test_every_encoder_takes_any_number_of_bands(encoder, bands):
     with torch.device("meta"):  # shapes alone, which mit_b0 cannot be built for; its pairs above have all numbers
-        network = network_of(encoder, "dpt" if "vit_" in encoder else "unet", bands).eval()
+        network = network_of(encoder, usual_decoder(encoder), bands).eval()
         assert network(torch.empty(2, bands, 97, 130)).shape == (2, 3, 97, 130)
 
 
-@pytest.mark.parametrize("encoder", SMALL_PYRAMIDS + SMALL_PLAIN)
+@pytest.mark.parametrize("encoder", SMALL)
 def test_a_pair_that_does_not_fit_is_refused_in_one_line_that_names_what_fits(encoder):
     fitting = [decoder for decoder in DECODERS if fits(encoder, decoder)]
     for decoder in DECODERS:
@@ -98,12 +107,12 @@ def test_a_pair_that_does_not_fit_is_refused_in_one_line_that_names_what_fits(en
         told = str(caught.value)
         assert "\n" not in told
         assert all(name in told for name in (encoder, decoder, *fitting))
-        assert any(example in told for example in (PLAIN if decoder == "dpt" else PYRAMIDS))
+        assert any(example in told for example in EXAMPLES.get(decoder, PYRAMIDS))
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_the_encoders_of_the_docs_are_known(encoder):
-    decoder = "dpt" if "vit_" in encoder else "unet"
+    decoder = usual_decoder(encoder)
     assert check(spec_of(encoder, decoder, decoder_widths=())).decoder_widths == DECODERS[decoder].widths
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from tests.nn.tiny_networks import card_of, image_of, network_of, spec_of
 
+from mapmend.core.calibration import Calibration
 from mapmend.core.errors import DiskError, MapmendError, ModelError
 from mapmend.nn.build import build_network
 from mapmend.nn.model_folder import load_model, model_hash, read_card, save_model
@@ -109,6 +110,32 @@ def test_a_card_that_is_no_card_is_refused(folder, content):
 )
 def test_a_card_with_a_wrong_field_is_refused(folder, changes, told):
     _rewrite(folder, **changes)
+    _refused(folder, told)
+
+
+def test_a_calibration_is_part_of_the_model_and_a_card_without_one_is_as_before(network, folder, tmp_path):
+    assert "calibration" not in json.loads((folder / "model.json").read_text())
+    assert read_card(folder).calibration is None
+    before = model_hash(folder)
+    _rewrite(folder, calibration=None)  # says the same in more words
+    assert model_hash(folder) == before and read_card(folder).calibration is None
+    warm = Calibration("vector", weights=(1.0, 0.5, 2.0), biases=(0.0, 0.1, -0.1))
+    other = save_model(tmp_path / "warm", network, replace(card_of(network), calibration=warm))
+    assert read_card(other).calibration == load_model(other)[1].calibration == warm
+    assert model_hash(other) != before
+
+
+@pytest.mark.parametrize(
+    ("calibration", "told"),
+    [
+        ({"kind": "temperature", "temperature": -1.0}, "above 0"),
+        ({"kind": "temperature", "degrees": 2.0}, "unknown key 'degrees'"),
+        ({"kind": "vector", "weights": [1.0, 1.0], "biases": [0.0, 0.0]}, "2 classes, its network has 3"),
+        ("warm", "calibration"),
+    ],
+)
+def test_a_calibration_that_does_not_fit_is_refused(folder, calibration, told):
+    _rewrite(folder, calibration=calibration)
     _refused(folder, told)
 
 

@@ -12,6 +12,7 @@ NARROW = {
     "upernet": (16,),
     "segformer": (16,),
     "dpt": (16,),
+    "concat": (16,),
 }
 
 

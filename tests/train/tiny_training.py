@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mapmend.methods import METHODS
+from mapmend.nn.cosine_head import PixelOutput
 from mapmend.train.config import LoopConfig
 from mapmend.train.log import read_log
 from mapmend.train.loop import fit
@@ -76,8 +77,22 @@ class TinyNetwork(nn.Module):
         self.decoder = nn.Conv2d(8, 3, 1)
         self.register_buffer("mean", torch.tensor(100.0))
 
+    @property
+    def head(self):
+        return self.decoder
+
     def forward(self, image, valid):
-        return self.decoder(self.encoder(((image.float() - self.mean) / 60) * valid))
+        return self.decoder(self.decoded(image, valid))
+
+    def decoded(self, image, valid):
+        return self.encoder(((image.float() - self.mean) / 60) * valid)
+
+    def at_image(self, maps, image):
+        return maps
+
+    def pixels(self, image, valid):
+        feature = self.decoded(image, valid)
+        return PixelOutput(self.decoder(feature), feature, None)
 
 
 QUICK = {"batch": 2, "workers": 0, "accelerator": "cpu", "lr": 0.02}

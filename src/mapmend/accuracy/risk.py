@@ -22,7 +22,7 @@ from mapmend.accuracy.estimators import Floats
 from mapmend.core.errors import SampleError
 
 STEPS = 200  # of a probability as a map has it: uint8 = round(200 p)
-WORTH = 0.05  # by what share one more cut has to lower the standard error
+WORTH = 0.005  # by what share one more cut has to lower the standard error: that of one sample in a hundred
 MOST_BANDS = 3
 _LEAST_SHARE = 1e-4  # that any stratum is expected to hold, and to lack, of any class
 _LEAST_PIXELS = 1000

@@ -80,8 +80,8 @@ def on_form(form: str, map_agrees: bool) -> Iterator[str]:
         )
     if form == "clusters":
         yield (
-            "patches are the units; interval: Jeffreys at the effective number of units, which covers more often than "
-            "the classical one but, with some 20 patches or fewer, a few points less often than its level says"
+            "patches are the units: intervals allow for how much the pixels of a patch are alike, and are wide where "
+            "few patches hold a class"
         )
 
 

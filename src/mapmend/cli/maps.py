@@ -54,7 +54,7 @@ def predict(
     from mapmend.predict.scene import scene_of_files
     from mapmend.project import load_project
     from mapmend.run import claimed
-    from mapmend.steps import PredictOptions, certain_step, estimate_step, predict_step
+    from mapmend.steps import PredictOptions, certain_step, check_certain, estimate_step, predict_step
 
     if aoi is not None and not aoi.is_file():
         raise ProjectError("no such file", where=f"--aoi {aoi}", fix="correct the path")
@@ -91,6 +91,8 @@ def predict(
         emit_estimate(estimate_scene(predictor, scene, probabilities=(*chances, *options.certain)), json_file)
         return
     assert out is not None
+    if options.certain:
+        check_certain(model, options.certain, risk or _RISK, certain_reference)
     result = predict_scene(predictor, scene, out, probabilities=(*chances, *options.certain))
     typer.echo(f"map: {result.class_path}", err=True)
     made = {"class": result.class_path, "confidence": result.confidence_path, "change": result.change_path}

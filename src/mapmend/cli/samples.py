@@ -42,7 +42,7 @@ def sample(
     probability: Annotated[
         Path | None,
         typer.Option(
-            "--probability", help="Raster of the risk's probability. Default: probability_<class>.tif beside."
+            "--probability", help="Raster of the risk's probability. Default: probability_CLASS.tif beside the map."
         ),
     ] = None,
     kind: Annotated[str | None, typer.Option("--kind", help="stratified (default), simple or systematic.")] = None,

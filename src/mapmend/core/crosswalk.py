@@ -13,6 +13,7 @@ from mapmend.core.classes import NODATA, Legend
 from mapmend.core.errors import LegendError
 from mapmend.core.plain import read_yaml, shipped, suggestion
 
+_ROUNDED = 0.03  # four shares of two printed digits sum to one within this
 _LOWEST, _HIGHEST = -(2**15), 2**16 - 1  # the codes of every 8- and 16-bit raster type
 
 
@@ -28,12 +29,15 @@ class Crosswalk:
         target: the legend that is translated to.
         table: code (-32768 to 65535) → the target's id, or NODATA for a code that means "no label".
         source_legend: names and colours of the codes, where they are known.
+        mixture: code → shares of the target's classes, in its order, that ground of this code has on average; empty
+            where nobody knows.
     """
 
     source: str
     target: Legend
     table: Mapping[int, int] = field(hash=False)
     source_legend: Legend | None = None
+    mixture: Mapping[int, tuple[float, ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         where = f"crosswalk '{self.source}' to '{self.target.name}'"
@@ -42,13 +46,45 @@ class Crosswalk:
                 raise LegendError(f"code {code} is out of range", where=where, fix=f"use {_LOWEST} to {_HIGHEST}")
             if meaning != NODATA and meaning not in self.target.ids:
                 raise LegendError(f"code {code} becomes {meaning}, which is no class of the target", where=where)
+        for code, shares in self.mixture.items():
+            if self.table.get(code, NODATA) == NODATA:
+                raise LegendError(f"mixture of code {code}, which has no class", where=where, fix="map it, or drop it")
+            if len(shares) != len(self.target) or min(shares) < 0 or abs(sum(shares) - 1) > _ROUNDED:
+                raise LegendError(
+                    f"mixture of code {code} is {', '.join(f'{share:g}' for share in shares)}",
+                    where=where,
+                    fix=f"give {len(self.target)} shares that sum to one",
+                )
         object.__setattr__(self, "table", {NODATA: NODATA, **self.table})
+
+    @property
+    def share_codes(self) -> tuple[int, ...]:
+        """The codes that have a class, ascending."""
+        return tuple(sorted(code for code, meaning in self.table.items() if meaning != NODATA))
+
+    @property
+    def share_rows(self) -> tuple[tuple[float, ...], ...]:
+        """For each of `share_codes` its shares of the target's classes, which sum to one: its mixture, or its class."""
+        rows = []
+        for code in self.share_codes:
+            certain = tuple(float(id_ == self.table[code]) for id_ in self.target.ids)
+            shares = self.mixture.get(code, certain)
+            rows.append(tuple(share / sum(shares) for share in shares))
+        return tuple(rows)
 
     def to_dict(self) -> dict[str, object]:
         """Plain values that identify what this crosswalk does."""
         table = {str(code): meaning for code, meaning in sorted(self.table.items())}
         colors = None if self.source_legend is None else self.source_legend.to_dict()
-        return {"source": self.source, "source_legend": colors, "target": self.target.name, "table": table}
+        plain: dict[str, object] = {
+            "source": self.source,
+            "source_legend": colors,
+            "target": self.target.name,
+            "table": table,
+        }
+        if self.mixture:
+            plain["mixture"] = {str(code): list(shares) for code, shares in sorted(self.mixture.items())}
+        return plain
 
     def apply(
         self, codes: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_] | None = None, *, where: str | Path

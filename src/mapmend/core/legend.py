@@ -31,7 +31,8 @@ class _CrosswalkFile(BaseModel):
     `name` is what a user asks for (default: the source, else the file's name). `source` names the legend of the
     codes: a shipped name or a YAML file gives them colours and class names, any other text is only a text. `mapping`
     goes from the target's class, by name or code, to source codes. `ignore` lists source codes that mean "no label";
-    those that the source legend ignores, and 255, need no mention unless `mapping` uses them.
+    those that the source legend ignores, and 255, need no mention unless `mapping` uses them. `mixture` says for a code
+    how much of each class its ground has on average, in the order of `mapping`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -42,6 +43,7 @@ class _CrosswalkFile(BaseModel):
     target: str = ""
     table_source: str = ""
     ignore: tuple[int, ...] = ()
+    mixture: Mapping[int, tuple[float, ...]] = {}
 
 
 def load_legend(spec: str | Path | Mapping[str, object], base: Path | None = None) -> Legend:
@@ -141,7 +143,22 @@ def _crosswalk_from_dict(
     source_legend = load_legend(file.source, base) if is_legend else None
     for code in source_legend.ignore if source_legend is not None else ():
         table.setdefault(code, NODATA)
-    return Crosswalk(file.name or file.source or Path(where).stem, target, table, source_legend)
+    mixture = {code: _in_order(shares, file.mapping, target, code, where) for code, shares in file.mixture.items()}
+    return Crosswalk(file.name or file.source or Path(where).stem, target, table, source_legend, mixture)
+
+
+def _in_order(
+    shares: tuple[float, ...], named: Mapping[str | int, object], target: Legend, code: int, where: str | Path
+) -> tuple[float, ...]:
+    """Shares in the target's order, 0 for classes that have none."""
+    if len(shares) != len(named):
+        raise LegendError(
+            f"mixture of code {code} has {len(shares)} shares",
+            where=where,
+            fix=f"give one for each of {', '.join(map(str, named))}",
+        )
+    places = [target.index_of(name) for name in named]
+    return tuple(shares[places.index(index)] if index in places else 0.0 for index in range(len(target)))
 
 
 def _add(table: dict[int, int], code: int, meaning: int, where: str | Path) -> None:

@@ -15,6 +15,7 @@ from mapmend.core.legend import NODATA, Legend, load_crosswalk
 from mapmend.core.manifest import Row
 from mapmend.data.described import identity_of, read_description, write_description
 from mapmend.data.extents import check_overlap
+from mapmend.data.label_pixels import own_grid, row_crosswalk, write_rows
 from mapmend.raster.labels import LabelReader
 from mapmend.raster.opening import raster_info
 from mapmend.raster.presence import PresenceReader
@@ -33,6 +34,9 @@ class LabelLayer:
         path: class raster of the project's legend.
         counts: labelled pixels per class, in the legend's order.
         gsd: the label's own pixel size in metres; None for vectors.
+        grid: the label's own grid, where its pixels are larger than those it was brought onto.
+        rows: raster of places in `shares`; None where the label's product has no table of mixtures.
+        shares: what each of the product's codes holds of each class.
         mended: features whose geometry was invalid.
         conflicts: pixels that two masks gave different classes.
     """
@@ -43,6 +47,9 @@ class LabelLayer:
     gsd: float | None
     mended: int
     conflicts: int
+    grid: Grid | None = None
+    rows: Path | None = None
+    shares: tuple[tuple[float, ...], ...] = ()
 
 
 def prepare_label(row: Row, image: str, grid: Grid, legend: Legend, path: Path, base: Path | None) -> LabelLayer:
@@ -87,7 +94,26 @@ def prepare_label(row: Row, image: str, grid: Grid, legend: Legend, path: Path, 
         }
         write_description(path, identity, described)
     counted = tuple(described["counts"])
-    return LabelLayer(row.label_files, path, counted, gsd, described["mended"], described["conflicts"])
+    rows, shares = _prepare_rows(reader, grid, path)
+    rasters = [file for file in row.label_files if not is_vector(file)]
+    own = own_grid(raster_info(rasters[0]).grid, grid, row.label_gsd) if rasters else None
+    faults = described["mended"], described["conflicts"]
+    return LabelLayer(row.label_files, path, counted, gsd, *faults, grid=own, rows=rows, shares=shares)
+
+
+def _prepare_rows(
+    reader: LabelReader | PresenceReader, grid: Grid, label: Path
+) -> tuple[Path | None, tuple[tuple[float, ...], ...]]:
+    """Beside a label whose product has a table of mixtures, which row of it holds where; and the table."""
+    if not isinstance(reader, LabelReader) or not reader.crosswalk.mixture:
+        return None, ()
+    path = label.with_name(f"{label.stem}_rows.tif")
+    crosswalk = reader.crosswalk
+    identity = identity_of([reader.path], grid, ["rows", crosswalk.to_dict()])
+    if read_description(path, identity) is None or not path.is_file():
+        write_rows(path, grid, list(windows(grid, STRIP)), LabelReader(reader.path, grid, row_crosswalk(crosswalk)))
+        write_description(path, identity, {})
+    return path, crosswalk.share_rows
 
 
 def warn_of_faults(layers: Iterable[LabelLayer]) -> None:

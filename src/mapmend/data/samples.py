@@ -15,6 +15,7 @@ from mapmend.core.grid import Window, ground_pixel_size, windows
 from mapmend.core.legend import NODATA, Legend, load_crosswalk
 from mapmend.core.manifest import TRUSTS
 from mapmend.core.thinning import evenly
+from mapmend.data.label_pixels import LabelPixels, certain_shares, rows_as_they_are, spread_shares
 from mapmend.data.sites import PreparedSite
 from mapmend.data.splits import SitePart
 from mapmend.raster.reading import LabelReader, Reader
@@ -44,6 +45,10 @@ class SiteReader:
         self._label = None
         if site.label is not None:
             self._label = LabelReader(site.label, site.grid, load_crosswalk(None, legend))
+        self._rows = None
+        if site.label_rows is not None:
+            self._rows = LabelReader(site.label_rows, site.grid, rows_as_they_are(len(site.label_shares)))
+        self._pixels = LabelPixels(site.grid, site.label_grid, site.label_gsd)
 
     def image(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Pixels C×H×W of all modalities in one type, and validity M×H×W."""
@@ -55,6 +60,16 @@ class SiteReader:
         if self._label is None:
             return np.full((window.height, window.width), NODATA, np.uint8)
         return self.legend.lut[self._label.read(window)]
+
+    def cells(self, window: Window) -> np.ndarray:
+        """Number of the label's own pixel at each pixel, H×W int32, -1 where nobody knows."""
+        return self._pixels.read(window)
+
+    def shares(self, window: Window) -> np.ndarray:
+        """What the label's product says of each class, K×H×W uint8, 200 for one; the label where it is silent."""
+        if self._rows is None:
+            return certain_shares(self.label(window), len(self.legend))
+        return spread_shares(self._rows.read(window), self.site.label_shares)
 
 
 def survey(part: SitePart, legend: Legend) -> LabelSurvey:
@@ -78,6 +93,14 @@ def survey(part: SitePart, legend: Legend) -> LabelSurvey:
 class TrainingSet(Dataset[Sample]):
     """Random crops around labelled places; a sample is a pure function of (seed, step, rank, i).
 
+    Args:
+        parts: of `split_sites`.
+        legend: the project's.
+        crop: side of a window.
+        seed: of all draws.
+        label_pixels: whether samples tell of the label's own pixels: `cell` T×H×W int32 numbers them, and where a
+            product has a table of mixtures `shares` T×K×H×W uint8 says what it holds of each class, 200 for all.
+
     Attributes:
         counts: trainable labelled pixels per class.
 
@@ -85,7 +108,9 @@ class TrainingSet(Dataset[Sample]):
         LabelError: nothing is labelled, or all of it is of one class.
     """
 
-    def __init__(self, parts: Sequence[SitePart], legend: Legend, crop: int, seed: int) -> None:
+    def __init__(
+        self, parts: Sequence[SitePart], legend: Legend, crop: int, seed: int, *, label_pixels: bool = False
+    ) -> None:
         training = [part for part in parts if part.trains]
         surveys = [survey(part, legend) for part in training]
         self.counts = np.sum([s.counts for s in surveys], axis=0) if surveys else np.zeros(len(legend), np.int64)
@@ -96,6 +121,8 @@ class TrainingSet(Dataset[Sample]):
             hint = "a map needs at least two; for masks of 0 and 255 set `label_legend: mask255`"
             raise LabelError(f"the label has one class only ('{present[0]}')", fix=hint)
         self._parts, self._crop, self._seed = training, crop, seed
+        self._cells = label_pixels
+        self._shares = label_pixels and any(part.site.label_shares for part in training)
         self._readers = [SiteReader(part.site, legend) for part in training]
         self._shapes = [s.cells.shape for s in surveys]
         ends = np.cumsum([s.cells.size for s in surveys])
@@ -121,7 +148,11 @@ class TrainingSet(Dataset[Sample]):
         turns = int(rng.integers(4)) if abs(width / height - 1) < _SQUARE else 2 * int(rng.integers(2))
         flip = bool(rng.integers(2))
         image, valid, label = (_turn(array, turns, flip) for array in (image, valid, label))
-        return make_sample(image, valid, label, part.site.trust)
+        sample = make_sample(image, valid, label, part.site.trust)
+        more = {"cell": reader.cells} if self._cells else {}
+        more |= {"shares": reader.shares} if self._shares else {}
+        turned = {name: _turn(read(window), turns, flip) for name, read in more.items()}
+        return sample | {name: torch.from_numpy(np.ascontiguousarray(array))[None] for name, array in turned.items()}
 
 
 class ValidationSet(Dataset[Sample]):

@@ -16,6 +16,8 @@ from mapmend.core.legend import Legend
 from mapmend.core.sensor import Sensor
 from mapmend.raster.reading import ImageSource
 
+_FILES = ("label", "label_rows", "reference")
+
 
 @dataclass(frozen=True)
 class BandStatistics:
@@ -52,6 +54,9 @@ class PreparedSite:
         label: class raster in the project's legend on `grid`, or None.
         label_gsd: the label's own pixel size in metres, where it is known to differ from the grid's.
         label_counts: labelled pixels per class, in the legend's order.
+        label_grid: the label's own grid, where its pixels are larger and its file shows them.
+        label_rows: raster of places in `label_shares`, where the label's product has a table of mixtures.
+        label_shares: what each of the product's codes holds of each class.
         reference: class raster for scoring alone, or None.
     """
 
@@ -62,6 +67,9 @@ class PreparedSite:
     label: str | None = None
     label_gsd: float | None = None
     label_counts: tuple[int, ...] = ()
+    label_grid: Grid | None = None
+    label_rows: str | None = None
+    label_shares: tuple[tuple[float, ...], ...] = ()
     trust: str = "noisy"
     split: str = ""
     reference: str | None = None
@@ -148,7 +156,11 @@ def _site_to_dict(site: PreparedSite, folder: Path) -> dict[str, object]:
         }
         for image in site.images
     ]
-    files = {"label": _relative(site.label, folder), "reference": _relative(site.reference, folder)}
+    files: dict[str, object] = {name: _relative(getattr(site, name), folder) for name in _FILES}
+    if site.label_shares:
+        files["label_shares"] = site.label_shares
+    if site.label_grid is not None:
+        files["label_grid"] = grid_to_dict(site.label_grid)
     return {**plain, **files, "grid": grid_to_dict(site.grid), "images": images}
 
 
@@ -172,6 +184,9 @@ def _site_from_dict(plain: Mapping[str, Any], folder: Path) -> PreparedSite:
         grid_from_dict(plain["grid"]),
         images,
         label=_absolute(plain["label"], folder),
+        label_grid=grid_from_dict(plain["label_grid"]) if "label_grid" in plain else None,
+        label_rows=_absolute(plain["label_rows"], folder),
+        label_shares=tuple(tuple(row) for row in plain.get("label_shares", ())),
         label_gsd=plain["label_gsd"],
         label_counts=tuple(plain["label_counts"]),
         trust=plain["trust"],

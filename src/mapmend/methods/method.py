@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,10 @@ from torch import Tensor, nn
 from mapmend.core.errors import LabelError
 
 Batch = Mapping[str, Tensor]
-"""`image` B×T×C×H×W in its stored type, `mask` B×T×H×W int64 (255 = ignore), `valid` B×T×M×H×W bool, `trust` B."""
+"""`image` B×T×C×H×W in its stored type, `mask` B×T×H×W int64 (255 = ignore), `valid` B×T×M×H×W bool, `trust` B.
+
+For methods that see the label's own pixels also `cell` B×T×H×W int32 and maybe `shares` B×T×K×H×W uint8.
+"""
 
 METHODS: dict[str, type[Method]] = {}
 
@@ -64,6 +68,7 @@ class Method(nn.Module, ABC):
         name: under which it is registered.
         config_class: its settings, see `mapmend.core.settings.settings`.
         loaders: the batches it needs in each step, by name.
+        head: of its networks, where none is asked for.
 
     Raises:
         LabelError: fewer than two classes are labelled.
@@ -72,6 +77,8 @@ class Method(nn.Module, ABC):
     name: ClassVar[str]
     config_class: ClassVar[type]
     loaders: ClassVar[tuple[str, ...]] = ("labelled",)
+    head: ClassVar[str] = "plain"
+    config: Any
 
     def __init__(self, network: nn.Module, config: object, counts: Sequence[int]) -> None:
         super().__init__()
@@ -80,6 +87,21 @@ class Method(nn.Module, ABC):
         self.network = network
         self.config = config
 
+    @classmethod
+    def configured(cls, config: Any, label_ratio: float | None) -> Any:
+        """The settings with what depends on the labels filled in.
+
+        Args:
+            config: an instance of `config_class`.
+            label_ratio: a label's pixel in pixels of the image, the largest of the training sites; None if unknown.
+        """
+        return config
+
+    @classmethod
+    def sees_label_pixels(cls, config: Any) -> bool:
+        """Whether batches shall tell of the label's own pixels, for these settings."""
+        return False
+
     @abstractmethod
     def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:
         """Yield named losses, scalars; `backward` runs on each before the next is asked for.
@@ -87,6 +109,16 @@ class Method(nn.Module, ABC):
         So losses that share a graph are yielded as one sum (`state.note` logs its parts), and losses that do not share
         one never hold more than one graph in memory. At least one is yielded; a batch without any label gives zero,
         never NaN.
+        """
+
+    def meet(self, classes: Sequence[str], folder: Path) -> None:  # noqa: B027 - most methods have nothing to ask
+        """Called once, before training: the place to read the files that the settings name.
+
+        What is read there belongs into `config`, by which a training is known again.
+
+        Args:
+            classes: names in the legend's order.
+            folder: that relative paths start from.
         """
 
     def after_step(self, state: StepState) -> None:  # noqa: B027 - most methods have nothing to do here

@@ -1,8 +1,10 @@
-"""Plain supervised learning: the label is taken at its word."""
+"""Supervised learning: by default the label is taken at its word, or as far as it is believed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,23 +15,24 @@ from torch import Tensor, nn
 from mapmend.core.errors import ProjectError
 from mapmend.core.settings import settings
 from mapmend.losses.overlap import dice_loss, lovasz_softmax
-from mapmend.losses.robust import cross_entropy
 from mapmend.methods.method import Batch, Method, StepState, dates_as_samples, register
+from mapmend.methods.robust_settings import RobustSettings, with_label_pixel
+from mapmend.methods.robustness import Belief, Robustness
 
 Weight = Annotated[float, Field(ge=0)]
 
 
 @settings
-class SupervisedConfig:
-    """Settings of `supervised`.
+class SupervisedConfig(RobustSettings):
+    """Settings of `supervised`, and how far it believes labels.
 
     Attributes:
-        ce: weight of the cross-entropy.
+        ce: weight of the cross-entropy, or of the robust loss in its place.
         dice: weight of the Dice loss.
         lovasz: weight of the Lovász-softmax.
-        class_weights: of the cross-entropy: none, inverse_sqrt (1/√ of a class's share of the labelled pixels), or one
+        class_weights: of that loss: none, inverse_sqrt (1/√ of a class's share of the labelled pixels), or one
             per class.
-        label_smoothing: ε of the cross-entropy's target (1 − ε)·y + ε/K.
+        label_smoothing: ε of plain cross-entropy's target (1 − ε)·y + ε/K.
     """
 
     ce: Weight = 1.0
@@ -41,10 +44,12 @@ class SupervisedConfig:
 
 @register("supervised")
 class Supervised(Method):
-    """Cross-entropy, with Dice and Lovász-softmax on request, on every labelled pixel.
+    """Cross-entropy or a robust loss, with Dice, Lovász-softmax and class proportions on request.
+
+    Dice and Lovász-softmax know corrected labels and those that count nothing, and no weights in between.
 
     Raises:
-        ProjectError: class weights that are not one per class, or no loss at all.
+        ProjectError: class weights that are not one per class, no loss at all, or settings that do not go together.
     """
 
     config_class = SupervisedConfig
@@ -53,27 +58,55 @@ class Supervised(Method):
 
     def __init__(self, network: nn.Module, config: SupervisedConfig, counts: Sequence[int]) -> None:
         super().__init__(network, config, counts)
-        if not config.ce + config.dice + config.lovasz:
+        if not config.ce + config.dice + config.lovasz + config.proportions:
             raise ProjectError("all losses of 'supervised' weigh 0", fix="give ce, dice or lovasz a weight")
+        if config.label_smoothing and config.robust != "none":
+            raise ProjectError(f"'robust: {config.robust}' has no label_smoothing", fix="leave out one of the two")
+        self.robustness = Robustness(config, network, len(counts))
         self.register_buffer("class_weights", _class_weights(config, counts), persistent=False)
 
     def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:
         """One loss, `loss`: the weighted sum of the parts, which are noted where there are several."""
         image, valid, mask = dates_as_samples(batches["labelled"])
         logits = self.network(image, valid).float()
-        parts: dict[str, tuple[float, Callable[[Tensor, Tensor], Tensor]]] = {
-            "ce": (self.config.ce, self._cross_entropy),
-            "dice": (self.config.dice, dice_loss),
-            "lovasz": (self.config.lovasz, lovasz_softmax),
+        belief = self.robustness.believe(batches["labelled"], image, valid, mask, logits, state)
+        parts: dict[str, tuple[float, Callable[[], Tensor]]] = {
+            "ce": (self.config.ce, lambda: self._pixel_loss(logits, belief)),
+            "dice": (self.config.dice, lambda: dice_loss(logits, belief.mask)),
+            "lovasz": (self.config.lovasz, lambda: lovasz_softmax(logits, belief.mask)),
+            "proportions": (
+                self.config.proportions,
+                lambda: self.robustness.proportion_loss(logits, mask, belief, batches["labelled"]),
+            ),
         }
-        losses = {name: weight * loss(logits, mask) for name, (weight, loss) in parts.items() if weight}
+        losses = {name: weight * loss() for name, (weight, loss) in parts.items() if weight}
         if len(losses) > 1:
             for name, loss in losses.items():
                 state.note(name, loss)
         yield "loss", torch.stack(list(losses.values())).sum()
 
-    def _cross_entropy(self, logits: Tensor, mask: Tensor) -> Tensor:
-        return cross_entropy(logits, mask, weight=self.class_weights, label_smoothing=self.config.label_smoothing)
+    @classmethod
+    def configured(cls, config: SupervisedConfig, label_ratio: float | None) -> SupervisedConfig:
+        """As in `Method`: fills in the side of the label's own pixels."""
+        return with_label_pixel(config, label_ratio)
+
+    @classmethod
+    def sees_label_pixels(cls, config: SupervisedConfig) -> bool:
+        """As in `Method`: for class proportions, and for mixtures of classes."""
+        return bool(config.proportions) or config.robust == "mixture"
+
+    def meet(self, classes: Sequence[str], folder: Path) -> None:
+        """As in `Method`: reads the matrix of a forward-corrected loss."""
+        self.config = replace(self.config, transition=self.robustness.meet(classes, folder) or self.config.transition)
+
+    def after_step(self, state: StepState) -> None:
+        """The teacher follows, where there is one."""
+        self.robustness.after_step(self.network, state)
+
+    def _pixel_loss(self, logits: Tensor, belief: Belief) -> Tensor:
+        return self.robustness.pixel_loss(
+            logits, belief, weight=self.class_weights, label_smoothing=self.config.label_smoothing
+        )
 
 
 def _class_weights(config: SupervisedConfig, counts: Sequence[int]) -> Tensor | None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import segmentation_models_pytorch as smp
+import torch
 from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
 from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder, DPTSegmentationHead
-from torch import nn
+from torch import Tensor, nn
 
 from mapmend.core.errors import ModelError
 from mapmend.core.plain import suggestion
-from mapmend.nn.encoders import MIT, plain_encoder, traits
-from mapmend.nn.spec import MOST_CHANNELS, NetworkSpec
+from mapmend.nn.cosine_head import FEATURES, HEADS, make_head
+from mapmend.nn.encoders import MIT, Kind, plain_encoder, traits
+from mapmend.nn.errb import full_resolution_encoder
+from mapmend.nn.spec import MOST_CHANNELS, PLAIN_HEAD, NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Decoder:
         multiple: widths must be multiples of it.
     """
 
-    reads: Literal["pyramid", "plain"]
+    reads: Kind
     widths: tuple[int, ...]
     arguments: tuple[str, ...] = ()
     multiple: int = 1
@@ -41,6 +44,7 @@ DECODERS: Mapping[str, Decoder] = {
     "upernet": Decoder("pyramid", (256,), ("decoder_channels",)),
     "segformer": Decoder("pyramid", (256,), ("decoder_segmentation_channels",)),
     "dpt": Decoder("plain", (128,), multiple=4),
+    "concat": Decoder("full", (FEATURES,)),
 }
 
 
@@ -48,8 +52,10 @@ def decoder_of(spec: NetworkSpec) -> Decoder:
     """The decoder a spec names.
 
     Raises:
-        ModelError: there is none of that name, or the widths do not fit it.
+        ModelError: there is none of that name, or the widths do not fit it; or there is no such head.
     """
+    if spec.head not in HEADS:
+        raise ModelError(f"head '{spec.head}' is unknown", fix=suggestion(spec.head, HEADS))
     if spec.decoder not in DECODERS:
         raise ModelError(f"decoder '{spec.decoder}' is unknown", fix=suggestion(spec.decoder, DECODERS))
     decoder, widths = DECODERS[spec.decoder], spec.decoder_widths
@@ -65,8 +71,17 @@ def decoder_of(spec: NetworkSpec) -> Decoder:
 
 def assemble(spec: NetworkSpec) -> tuple[nn.Module, nn.Module, nn.Module]:
     """Encoder, decoder and head with random weights; the head gives logits at the decoder's resolution."""
-    if DECODERS[spec.decoder].reads == "plain":
-        return _assemble_plain(spec)
+    reads = DECODERS[spec.decoder].reads
+    make = {"plain": _assemble_plain, "full": _assemble_full, "pyramid": _assemble_pyramid}[reads]
+    encoder, decoder, head = make(spec)
+    if spec.head != PLAIN_HEAD:
+        decoded = next(layer for layer in head.modules() if isinstance(layer, nn.Conv2d)).in_channels
+        head = make_head(spec.head, decoded, spec.classes)
+        initialize_head(head)
+    return encoder, decoder, head
+
+
+def _assemble_pyramid(spec: NetworkSpec) -> tuple[nn.Module, nn.Module, nn.Module]:
     model = smp.create_model(
         spec.decoder,
         encoder_name=spec.encoder if spec.encoder in MIT else f"tu-{spec.encoder}",
@@ -104,6 +119,27 @@ def _assemble_plain(spec: NetworkSpec) -> tuple[nn.Module, nn.Module, nn.Module]
     )
     head = DPTSegmentationHead(width, spec.classes, kernel_size=3).head
     initialize_decoder(decoder)
+    initialize_head(head)
+    return encoder, decoder, head
+
+
+class Concat(nn.Module):
+    """Features at one resolution, each B×W×H×W, → Conv1×1 of all of them, B×D×H×W."""
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.join = nn.Conv2d(in_channels, width, 1)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """The pixel feature."""
+        joined: Tensor = self.join(torch.cat(features, 1))
+        return joined
+
+
+def _assemble_full(spec: NetworkSpec) -> tuple[nn.Module, nn.Module, nn.Module]:
+    encoder, width = full_resolution_encoder(spec.encoder, spec.in_channels), spec.decoder_widths[0]
+    decoder = Concat(encoder.width * len(encoder.blocks), width)
+    head = nn.Conv2d(width, spec.classes, 1)
     initialize_head(head)
     return encoder, decoder, head
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from mapmend.core.errors import ModelError
 from mapmend.core.plain import suggestion
+from mapmend.nn.errb import ERRB, RP
 
 MIT = tuple(f"mit_b{size}" for size in range(6))
 """SegFormer's encoders come from segmentation-models-pytorch: timm has none."""
@@ -34,11 +35,17 @@ PYRAMIDS = (
 )
 PLAIN = ("vit_small_patch14_dinov2", "vit_small_patch16_dinov3", "vit_small_patch16_224")
 
-ENCODERS = PYRAMIDS + PLAIN
+FULL = (*ERRB, *RP)
+"""Backbones at full resolution, ours."""
+
+ENCODERS = PYRAMIDS + PLAIN + FULL
 """One of each family that is tested; any other timm model is taken that gives the same kind of features."""
 
 _PYRAMID_STRIDES = ((2, 4, 8, 16, 32), (4, 8, 16, 32), (1, 2, 4, 8, 16, 32))
 _DEPTH = 4  # how many of a plain ViT's blocks are read
+
+
+Kind = Literal["pyramid", "plain", "full"]
 
 
 @dataclass(frozen=True)
@@ -46,13 +53,13 @@ class Traits:
     """What an encoder gives.
 
     Attributes:
-        kind: pyramid (features at strides up to 32) or plain (a ViT's, all at one stride).
+        kind: pyramid (features at strides up to 32), plain (a ViT's, all at one stride) or full (all at stride 1).
         divisor: image sides must be multiples of it.
         options: keywords for timm that let the encoder take any image size.
         blocks: which blocks of a plain ViT are read.
     """
 
-    kind: Literal["pyramid", "plain"]
+    kind: Kind
     divisor: int
     options: tuple[tuple[str, bool], ...] = ()
     blocks: tuple[int, ...] = ()
@@ -72,8 +79,10 @@ def traits(name: str) -> Traits:
     """
     if name in MIT:
         return Traits("pyramid", 32)
+    if name in FULL:
+        return Traits("full", 1)
     if not timm.is_model(name):  # this also keeps out `hf-hub:` and `local-dir:` names, which would load foreign files
-        near = suggestion(name.removeprefix("tu-"), [*timm.list_models(), *MIT])
+        near = suggestion(name.removeprefix("tu-"), [*timm.list_models(), *MIT, *FULL])
         raise ModelError(f"encoder '{name}' is unknown", fix=near if "did you mean" in near else _examples())
     try:
         with torch.device("meta"):

@@ -10,9 +10,11 @@ import torch
 
 from mapmend.core.errors import ModelError
 from mapmend.nn.decoders import DECODERS, assemble, decoder_of
-from mapmend.nn.encoders import MIT, PLAIN, PYRAMIDS, traits
+from mapmend.nn.encoders import FULL, MIT, PLAIN, PYRAMIDS, traits
 from mapmend.nn.network import Network
 from mapmend.nn.spec import NetworkSpec
+
+_READ = {"pyramid": "a pyramid of features", "plain": "plain ViTs", "full": "features at full resolution"}
 
 
 def check(spec: NetworkSpec) -> NetworkSpec:
@@ -22,15 +24,11 @@ def check(spec: NetworkSpec) -> NetworkSpec:
         ModelError: unknown names, or a pair that does not fit: in one line that names what does.
     """
     decoder, known = decoder_of(spec), traits(spec.encoder)
-    fault: str | None
-    if known.kind != decoder.reads:
-        fault = "it reads a pyramid of features" if decoder.reads == "pyramid" else "it reads plain ViTs"
-    else:
-        fault = _misfit(spec.encoder, spec.decoder)
+    fault = _misfit(spec.encoder, spec.decoder) if known.kind == decoder.reads else f"it reads {_READ[decoder.reads]}"
     if fault is not None:
         others = _fitting_decoders(spec.encoder)
         advice = f"with '{spec.encoder}' use {_either(others)}; " if others else ""
-        examples = _either(PYRAMIDS[:3] if decoder.reads == "pyramid" else PLAIN)
+        examples = _either({"pyramid": PYRAMIDS[:3], "plain": PLAIN, "full": FULL}[decoder.reads])
         raise ModelError(
             f"decoder '{spec.decoder}' does not fit encoder '{spec.encoder}' ({fault})",
             fix=f"{advice}with '{spec.decoder}' use an encoder such as {examples}",

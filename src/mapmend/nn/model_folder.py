@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from mapmend.core.calibration import Calibration
 from mapmend.core.durable import replace_file, sync, typed_faults
 from mapmend.core.errors import ModelError
 from mapmend.core.provenance import value_hash
@@ -42,9 +43,11 @@ class ModelCard:
         method: that trained it.
         metrics: on validation data; what is not finite becomes null.
         provenance: what it was made from.
+        calibration: of its blended probabilities, or None. A card without one is the same as before there were any;
+            a card with one is refused by versions that would map without it.
 
     Raises:
-        ModelError: bands, classes or overlap contradict spec or window.
+        ModelError: bands, classes, calibration or overlap contradict spec or window.
     """
 
     spec: NetworkSpec
@@ -56,6 +59,7 @@ class ModelCard:
     method: str = ""
     metrics: Mapping[str, object] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot belong together."""
@@ -65,6 +69,10 @@ class ModelCard:
         if len(self.bands) != self.spec.in_channels:
             told = f"{len(self.bands)} band names for a network of {self.spec.in_channels} bands"
             raise ModelError(told, fix="name each band of the input once")
+        calibrated = self.calibration.classes if self.calibration is not None else None
+        if calibrated not in (None, self.spec.classes):
+            told = f"its calibration is of {calibrated} classes, its network has {self.spec.classes}"
+            raise ModelError(told, fix=_AGAIN)
         if not 0 <= self.overlap < self.window:
             told = f"windows of {self.window} pixels that overlap by {self.overlap}"
             raise ModelError(told, fix="give an overlap of at least 0 and below the window")
@@ -87,6 +95,7 @@ class _CardFile(BaseModel):
     method: str
     metrics: dict[str, JsonValue]
     provenance: dict[str, JsonValue]
+    calibration: dict[str, JsonValue] | None = None
 
 
 def save_model(folder: str | Path, network: Network, card: ModelCard) -> Path:
@@ -147,12 +156,17 @@ def model_hash(folder: str | Path) -> str:
         ModelError: as `load_model`.
     """
     file, _ = _read(Path(folder))
-    return value_hash(file.model_dump(mode="json", exclude={"method", "metrics", "provenance"}))
+    apart = {"method", "metrics", "provenance", *(() if file.calibration else ("calibration",))}
+    return value_hash(file.model_dump(mode="json", exclude=apart))
 
 
 def _written(card: ModelCard, sha256: str) -> bytes:
     plain = {"format": _FORMAT, "schema_version": SCHEMA, "weights_sha256": sha256}
     plain |= {one.name: getattr(card, one.name) for one in fields(card)} | {"spec": card.spec.to_dict()}
+    if card.calibration is None:
+        del plain["calibration"]
+    else:
+        plain["calibration"] = card.calibration.to_dict()
     return (json.dumps(_finite(plain), indent=1) + "\n").encode()
 
 
@@ -207,6 +221,9 @@ def _card(file: _CardFile, folder: Path) -> ModelCard:
     where = folder / _CARD
     plain = {one.name: getattr(file, one.name) for one in fields(ModelCard)}
     try:
-        return ModelCard(**plain | {"spec": NetworkSpec.from_dict(file.spec, where=where)})
+        plain["spec"] = NetworkSpec.from_dict(file.spec, where=where)
+        if file.calibration is not None:
+            plain["calibration"] = Calibration.from_dict(file.calibration, where=where)
+        return ModelCard(**plain)
     except ModelError as fault:
         raise fault if fault.where else ModelError(fault.what, where=where, fix=_AGAIN) from None

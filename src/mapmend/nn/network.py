@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn, tensor
 
 from mapmend.core.errors import ModelError
+from mapmend.nn.cosine_head import LinearHead, PixelOutput
 from mapmend.nn.spec import NetworkSpec
 
 
@@ -53,12 +54,29 @@ class Network(nn.Module):
         Raises:
             ModelError: the image has another number of bands.
         """
+        return self.at_image(self.head(self.decoded(image, valid)), image)
+
+    def pixels(self, image: Tensor, valid: Tensor | None = None) -> PixelOutput:
+        """Logits as `forward` gives them, and the feature that they were made from; arguments as in `forward`."""
+        decoded = self.decoded(image, valid)
+        if isinstance(self.head, LinearHead):
+            feature = self.head.embed(decoded)
+            logits, scale = self.head.classify(feature), self.head.scale
+        else:
+            feature, logits, scale = decoded, self.head(decoded), None
+        return PixelOutput(self.at_image(logits, image), self.at_image(feature, image), scale)
+
+    def decoded(self, image: Tensor, valid: Tensor | None = None) -> Tensor:
+        """What the head reads, B×D×h×w of the padded image; arguments as in `forward`."""
+        return self.decode(self.encoder(self.pad(self.normalise(image, valid))))
+
+    def at_image(self, maps: Tensor, image: Tensor) -> Tensor:
+        """Maps of the padded image at the decoder's resolution → float32 at the image's own size."""
         height, width = image.shape[-2:]
-        image = self.pad(self.normalise(image, valid))
-        logits: Tensor = self.head(self.decode(self.encoder(image))).float()
-        if logits.shape[-2:] != image.shape[-2:]:
-            logits = F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=False)
-        return logits[..., :height, :width]
+        padded, maps = self._padded(height, width), maps.float()
+        if maps.shape[-2:] != padded:
+            maps = F.interpolate(maps, size=padded, mode="bilinear", align_corners=False)
+        return maps[..., :height, :width]
 
     def normalise(self, image: Tensor, valid: Tensor | None = None) -> Tensor:
         """(image − mean) / std as float32, 0 (the mean) where invalid; shapes as in `forward`."""
@@ -76,10 +94,15 @@ class Network(nn.Module):
 
         An image of one cell gets a second one: batch norms in the encoder's last stage need two values.
         """
-        rows, cols = (-(-side // self.divisor) for side in image.shape[-2:])
-        cols = max(cols, 2) if rows == 1 else cols
-        below, right = rows * self.divisor - image.shape[-2], cols * self.divisor - image.shape[-1]
+        height, width = image.shape[-2:]
+        padded = self._padded(height, width)
+        below, right = padded[0] - height, padded[1] - width
         return F.pad(image, (0, right, 0, below), mode="replicate") if below or right else image
+
+    def _padded(self, height: int, width: int) -> tuple[int, int]:
+        rows, cols = (-(-side // self.divisor) for side in (height, width))
+        cols = max(cols, 2) if rows == 1 else cols
+        return rows * self.divisor, cols * self.divisor
 
     def decode(self, features: list[Tensor] | tuple[list[Tensor], list[Tensor | None]]) -> Tensor:
         """The encoder's features (and a ViT's prefix tokens) → B×D×h×w at the decoder's resolution."""

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from mapmend.core.errors import ModelError
 from mapmend.core.plain import suggestion
 
+PLAIN_HEAD = "plain"
 MOST_CHANNELS = 4096
 """More bands or wider layers than this are a mistake, or a file made to exhaust the memory."""
 MOST_CLASSES = 255
@@ -22,14 +23,16 @@ class NetworkSpec:
     """A segmentation network.
 
     Attributes:
-        encoder: a timm model's name, such as `resnet18`, or `mit_b0` … `mit_b5`.
-        decoder: unet, fpn, deeplabv3plus, upernet, segformer or dpt.
+        encoder: a timm model's name, such as `resnet18`, `mit_b0` … `mit_b5`, or `errb64` and its like.
+        decoder: unet, fpn, deeplabv3plus, upernet, segformer, dpt or concat.
         in_channels: bands of the image.
         classes: K, the channels of the logits.
         mean: per band, in the image's stored units.
         std: per band, in the image's stored units.
         decoder_widths: channels of the decoder's stages: five for unet, from coarse to fine; pyramid and segmentation
             for fpn; one for the others. Empty means the decoder's own, which building fills in.
+        head: plain, linear, cosine or cosine_learned. The plain one is left out of plain values, so that cards and
+            hashes of networks that have it are what they were before there were others.
     """
 
     encoder: str
@@ -39,6 +42,7 @@ class NetworkSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     decoder_widths: tuple[int, ...] = ()
+    head: str = PLAIN_HEAD
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -62,7 +66,7 @@ class NetworkSpec:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as JSON has them."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("head", PLAIN_HEAD)}
 
     @classmethod
     def from_dict(cls, plain: object, *, where: str | Path | None = None) -> NetworkSpec:

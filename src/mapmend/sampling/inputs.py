@@ -63,6 +63,8 @@ def open_map(
         RasterError: there is no such map.
         LegendError: the legend is not known.
     """
+    if not path.exists():
+        raise RasterError("no such file or folder", where=path, fix="correct the path")
     raster = path
     if path.is_dir():
         found = [path / name for name in (FROM_TO, CLASS_MAP) if (path / name).is_file()]

@@ -29,7 +29,7 @@ def made_of(method: Method, config: LoopConfig, world: int, given: Mapping[str, 
     tensors = {name: [list(t.shape), str(t.dtype)] for name, t in method.state_dict().items()}
     content = {
         "given": dict(given),
-        "method": {"name": method.name, **asdict(method.config)},  # type: ignore[call-overload]
+        "method": {"name": method.name, **asdict(method.config)},
         "loop": {name: value for name, value in asdict(config).items() if name not in FREE},
         "processes": world,
         "tensors": value_hash(tensors),

@@ -1,0 +1,198 @@
+"""C2FNet: a fine map out of a coarse or old label, which is believed where the image bears it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Annotated, Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mapmend.core.errors import ProjectError
+from mapmend.core.settings import settings
+from mapmend.losses.annotation import Annotation, annotate, blend, most_confident
+from mapmend.losses.cells import Cells, cell_features, gather_cells
+from mapmend.losses.contrast import margin_cross_entropy, two_view_contrast, vague_divergence
+from mapmend.losses.robust import cross_entropy
+from mapmend.losses.views import other_light
+from mapmend.methods.method import Batch, Method, StepState, dates_as_samples, register
+from mapmend.nn.cosine_head import PixelNetwork, PixelOutput
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+LEAST_CELL = 7
+
+
+@settings
+class C2FNetConfig:
+    """Settings of `c2fnet`; the defaults are the published method's as we formulate it.
+
+    Attributes:
+        cell: side in pixels of the cells in which the label is judged; None is half of a label's pixel, at least 7.
+        selection: which cells are confident: all; those of the highest probability of their label (p_label); those
+            whose transported mass falls back on their own label (soft_diagonal) or, for most transports, mostly on
+            themselves (hard_diagonal).
+        assignment: what vague pixels learn: the label as it is (raw), or their probabilities blended with their cell's
+            mean probability (p) or with the label mixture that transport assigns to it (transport).
+        shuffle: `on` draws the groups of cells anew in each round; `neighbours` takes cells that lie together.
+        margin: m, taken off the cosine of the label's class in confident areas; without effect on other heads.
+        vague: λu, weight of the vague areas.
+        self_supervised: λs, weight of the agreement of two views.
+        ramp: share of the steps over which both weights rise from 0.
+        plain_first: share of the steps, at the start, with plain cross-entropy on every labelled pixel.
+        confident: ρ at the first and the last step: share of each class's cells that is confident.
+        beta: weight of a pixel's own probabilities in what vague pixels learn.
+        mu: weight of features in the cost of transport.
+        epsilon: entropy of the transport.
+        rounds: R, groupings per step.
+        group: G, cells in a group.
+        views: share of a batch's images that are seen a second time.
+        light: strength of contrast and brightness in the second view.
+        temperature: τ of the agreement of views.
+    """
+
+    cell: Count | None = None
+    selection: Literal["all", "p_label", "soft_diagonal", "hard_diagonal"] = "soft_diagonal"
+    assignment: Literal["raw", "p", "transport"] = "transport"
+    shuffle: Literal["on", "neighbours"] = "on"
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    vague: Weight = 0.1
+    self_supervised: Weight = 0.1
+    ramp: Share = 0.2
+    plain_first: Share = 0.1
+    confident: tuple[Share, Share] = (0.5, 0.8)
+    beta: Share = 0.5
+    mu: Weight = 0.5
+    epsilon: Annotated[float, Field(ge=0.01)] = 0.1
+    rounds: Count = 4
+    group: Count = 256
+    views: Annotated[float, Field(gt=0, le=1)] = 0.25
+    light: Share = 0.2
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+
+
+@register("c2fnet")
+class C2FNet(Method):
+    """Confident cells teach their label with a margin, vague ones a distribution, and two views of a cell agree."""
+
+    config_class = C2FNetConfig
+    config: C2FNetConfig
+    head = "cosine"
+
+    def __init__(self, network: nn.Module, config: C2FNetConfig, counts: Sequence[int]) -> None:
+        super().__init__(network, config, counts)
+        self.classes = len(counts)
+        self.side = config.cell or LEAST_CELL
+
+    @classmethod
+    def configured(cls, config: C2FNetConfig, label_ratio: float | None) -> C2FNetConfig:
+        """The settings with the cell's side filled in.
+
+        Raises:
+            ProjectError: neither the side nor the label's pixel size is known.
+        """
+        if config.cell is not None:
+            return config
+        if label_ratio is None:
+            raise ProjectError(
+                "the pixel size of the labels is not known, and 'c2fnet' needs it for the size of its cells",
+                fix="give the manifest a `label_gsd`, or the step a `cell` in pixels",
+            )
+        return replace(config, cell=cell_side(label_ratio))
+
+    def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:
+        """One loss, `loss`; its parts and the share of confident cells are noted."""
+        image, valid, mask = dates_as_samples(batches["labelled"])
+        output = _pixels(self.network, image, valid)
+        cells = None
+        if state.progress >= self.config.plain_first:
+            with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
+                cells = gather_cells(mask, output.logits.softmax(1), output.feature, self.side)
+        if cells is None or not len(cells):
+            yield "loss", cross_entropy(output.logits, mask)
+            return
+        parts = self._label_losses(output, mask, cells, state)
+        ramp = min(1.0, state.progress / self.config.ramp) if self.config.ramp else 1.0
+        weights = {"confident": 1.0, "vague": ramp * self.config.vague, "views": ramp * self.config.self_supervised}
+        if weights["views"]:
+            parts["views"] = self._agreement(output, image, valid, mask, cells, state)
+        for name, loss in parts.items():
+            state.note(name, loss)
+        yield "loss", torch.stack([weights[name] * loss for name, loss in parts.items()]).sum()
+
+    def _label_losses(self, output: PixelOutput, mask: Tensor, cells: Cells, state: StepState) -> dict[str, Tensor]:
+        """Of the confident and of the vague areas."""
+        config, logits, size = self.config, output.logits, (mask.shape[-2], mask.shape[-1])
+        annotation = cache(lambda: self._annotate(cells, state))  # some settings do without
+        score, chosen = self._select(cells, annotation, state.progress)
+        chosen = chosen & cells.pure
+        state.note("confident_share", chosen.float().mean())
+        margin = 0.0 if output.scale is None else output.scale * config.margin
+        losses = {
+            "confident": margin_cross_entropy(logits, mask, cells.at_pixels(score * chosen, *size), margin=margin)
+        }
+        if not config.vague:
+            return losses
+        vague = ~cells.at_pixels(chosen, *size) & (mask != 255)
+        if config.assignment == "raw":
+            losses["vague"] = cross_entropy(logits, mask.where(vague, 255))
+        else:
+            mixture = cells.prediction if config.assignment == "p" else annotation().mixture
+            target = blend(logits.log_softmax(1), cells.between_centres(mixture, *size), config.beta)
+            losses["vague"] = vague_divergence(logits, target, vague)
+        return losses
+
+    def _annotate(self, cells: Cells, state: StepState) -> Annotation:
+        config = self.config
+        with torch.autocast(cells.label.device.type, enabled=False):
+            return annotate(
+                cells,
+                state.generator,
+                shuffle=config.shuffle == "on",
+                rounds=config.rounds,
+                group=config.group,
+                mu=config.mu,
+                epsilon=config.epsilon,
+            )
+
+    def _select(self, cells: Cells, annotation: Callable[[], Annotation], progress: float) -> tuple[Tensor, Tensor]:
+        """Confidence d of each cell, and which are confident."""
+        selection = self.config.selection
+        if selection == "all":
+            every = torch.ones_like(cells.label, dtype=torch.bool)
+            return every.float(), every
+        if selection == "hard_diagonal":
+            hard = annotation().hard
+            return hard, hard > 0.5
+        of_label = cells.prediction.gather(1, cells.label[:, None])[:, 0]
+        score = of_label if selection == "p_label" else annotation().soft
+        first, last = self.config.confident
+        return score, most_confident(score, cells.label, first + (last - first) * progress, self.classes)
+
+    def _agreement(
+        self, output: PixelOutput, image: Tensor, valid: Tensor, mask: Tensor, cells: Cells, state: StepState
+    ) -> Tensor:
+        """Of the cells of some images with themselves under other light."""
+        config = self.config
+        some = max(1, round(config.views * len(image)))
+        again = torch.randperm(len(image), generator=state.generator)[:some].to(image.device)
+        with torch.no_grad():
+            view = other_light(image[again], valid[again], state.generator, config.light)
+            second = cell_features(_pixels(self.network, view, valid[again]).feature, mask[again], self.side)
+        first = cell_features(output.feature[again], mask[again], self.side)
+        label = cells.on_grid(cells.label[:, None])[again, 0][cells.kept[again]]
+        return two_view_contrast(first, second, label, temperature=config.temperature)
+
+
+def cell_side(label_ratio: float) -> int:
+    """Half of a label's pixel, in the image's pixels, at least 7."""
+    return max(LEAST_CELL, round(label_ratio / 2))
+
+
+def _pixels(network: nn.Module, image: Tensor, valid: Tensor) -> PixelOutput:
+    return cast(PixelNetwork, network).pixels(image, valid)
