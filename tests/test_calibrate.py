@@ -72,6 +72,24 @@ def test_the_figures_before_are_those_of_the_map_against_the_label(done, tmp_pat
     assert brier == pytest.approx(expected, abs=0.005)  # probabilities of the map are rounded to half a per cent
 
 
+def test_a_calibration_that_helps_nowhere_else_is_not_used(done):
+    out, project, model = done
+    record = out / "training/calibration.json"
+    told = record.read_text()
+    plain = json.loads(told)
+    plain["figures"]["temperature"]["nll"] = plain["figures"]["none"]["nll"]
+    record.write_text(json.dumps(plain))
+    try:
+        train_step(project, out)
+        card = read_card(model)
+        assert card.calibration is None and card.metrics["calibration"]["kind"] == "none"
+        assert "no better than none" in card.metrics["calibration"]["note"]
+    finally:
+        record.write_text(told)
+        train_step(project, out)
+    assert read_card(model).calibration.kind == "temperature"
+
+
 def test_what_is_done_is_not_done_again_and_another_kind_needs_no_new_map(done, monkeypatch):
     out, project, model = done
     before = model_hash(model)

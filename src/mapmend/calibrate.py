@@ -40,6 +40,7 @@ from mapmend.predict.probabilities import blended_probabilities
 from mapmend.predict.scene import Scene
 
 RECORD = "calibration.json"
+NONE = "none"
 
 _MOST_PIXELS = 2**22  # that are mapped for it
 _MOST_SQUARES = {"cpu": 32, "cuda": 64}  # a processor maps so many in some ten seconds
@@ -66,7 +67,7 @@ class Calibrated:
         """One line for a person."""
         if self.calibration is None:
             return f"none: {self.evidence['note']}"
-        before, after = (self.evidence["figures"].get(kind) for kind in ("none", self.calibration.kind))
+        before, after = (self.evidence["figures"].get(kind) for kind in (NONE, self.calibration.kind))
         change = f"; expected calibration error {before['ece']:.3f} → {after['ece']:.3f}" if after else ""
         return f"{self.calibration.kind}, fitted to {self.evidence['pixels']} held-out labelled pixels{change}"
 
@@ -112,15 +113,18 @@ def calibrate(
         replace_json(folder / RECORD, record)
     if not record["fitted"]:
         return Calibrated(None, {"kind": None, "note": record["note"]})
-    calibration = Calibration.from_dict(record["fitted"][kind], where=folder / RECORD)
-    bins = {"before": record["bins"]["none"], "after": record["bins"].get(kind)}
+    calibration: Calibration | None = Calibration.from_dict(record["fitted"][kind], where=folder / RECORD)
+    used, note = _choice(record["figures"], kind)
+    if used == NONE:
+        calibration = None
+    bins = {"before": record["bins"][NONE], "after": record["bins"].get(used) if used != NONE else None}
     kept = ("against", "trust", "blocks", "folds", "pixels", "figures")
     evidence = {
-        "kind": kind,
+        "kind": used,
         **{name: record[name] for name in kept},
         "bins": bins,
-        "note": _note(record["figures"], kind),
-        "three_state": record["three_state"].get(kind, {}),
+        "note": note,
+        "three_state": record["three_state"].get(used, {}),
     }
     return Calibrated(calibration, evidence)
 
@@ -170,7 +174,9 @@ def _measured(
     if len(set(np.concatenate(labels).tolist() if labels else [])) < 2:
         return {"fitted": {}, "note": "the labels held out from training show fewer than two classes"}
     of_block, truth = np.concatenate(blocks), np.concatenate(labels)
-    fits = cross_fit(np.concatenate(probabilities), truth, of_block)
+    raw = np.concatenate(probabilities)
+    fits = cross_fit(raw, truth, of_block)
+    unseen: dict[str, np.ndarray] = {NONE: raw} | {str(kind): found for kind, found in fits.held_out.items()}
     return {
         "fitted": {kind: one.to_dict() for kind, one in fits.fitted.items()},
         "against": "held-out labels",
@@ -185,13 +191,13 @@ def _measured(
                 name: {f"{risk:g}": one.to_dict() for risk, one in zip(RISKS, found, strict=True)}
                 for name, found in zip(legend.names, three_states(held_out, truth, of_block, RISKS), strict=True)
             }
-            for kind, held_out in fits.held_out.items()
+            for kind, held_out in unseen.items()
         },
     }
 
 
 def _judged(fits: CrossFit) -> dict[str, CalibrationCounts]:
-    return {"none": fits.before} | {str(kind): counts for kind, counts in fits.after.items()}
+    return {NONE: fits.before} | {str(kind): counts for kind, counts in fits.after.items()}
 
 
 def _figures(counts: CalibrationCounts) -> dict[str, float | None]:
@@ -199,14 +205,16 @@ def _figures(counts: CalibrationCounts) -> dict[str, float | None]:
     return {"ece": found.ece_l1, "nll": found.nll, "brier": found.brier}
 
 
-def _note(figures: Mapping[str, Mapping[str, float]], kind: Kind) -> str:
+def _choice(figures: Mapping[str, Mapping[str, float]], kind: Kind) -> tuple[str, str]:
+    """The kind that is used, which is none where the one that is wanted makes it no better; and what is to be said."""
     if kind not in figures:
-        return "There was one block only: nobody knows what the calibration is worth elsewhere."
-    if figures[kind]["nll"] >= figures["none"]["nll"]:
-        return "On blocks that it was not fitted to, the calibration is no better than none."
-    if figures[kind]["ece"] >= figures["none"]["ece"]:
-        return "With it all classes' probabilities together come closer to the labels, the confidence alone does not."
-    return ""
+        return kind, "There was one block only: nobody knows what the calibration is worth elsewhere."
+    if figures[kind]["nll"] >= figures[NONE]["nll"]:
+        return NONE, f"On blocks that it was not fitted to, {kind} was no better than none: it is not used."
+    if figures[kind]["ece"] >= figures[NONE]["ece"]:
+        said = "With it all classes' probabilities together come closer to the labels, the confidence alone does not."
+        return kind, said
+    return kind, ""
 
 
 def _labelled(

@@ -31,7 +31,7 @@ class Reliability(BaseModel):
     """What the model's card keeps of its calibration.
 
     Attributes:
-        kind: that is deployed.
+        kind: that is deployed, or `none`.
         trust: labelled pixels it was fitted to, by the trust of their labels.
         blocks: that they lie in.
         folds: of whole blocks, on which every kind was judged by what the other folds taught; 0 with one block.
@@ -60,7 +60,7 @@ class Reliability(BaseModel):
             f"and how often it agreed with the label were {100 * before.ece:.1f} percentage points apart on average."
         ]
         after = self.figures.get(self.kind)
-        if after is not None:
+        if after is not None and after is not before:
             said.append(
                 f"Calibrated ({self.kind}) they are {100 * after.ece:.1f} apart, on blocks that the calibration was "
                 "not fitted to."
