@@ -1,5 +1,6 @@
 import math
 
+import ot
 import pytest
 import torch
 
@@ -36,7 +37,6 @@ def test_a_batch_is_as_each_group_alone_done_naively():
 
 
 def test_it_agrees_with_pot():
-    ot = pytest.importorskip("ot")
     cost = costs(4, 40, seed=1).double()
     uniform = torch.full((40,), 1 / 40, dtype=torch.float64)
     plans = sinkhorn(cost, everyone(cost), tolerance=1e-6)
