@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from mapmend.core.csv_table import table_rows
 from mapmend.core.errors import SampleError
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_MOST_BYTES = 2**20  # 255 classes take some 300 kB; what is larger is some other file
 _MOST_UNITS = 2**53  # whole numbers are exact up to here
 _LAYOUT = "rows are the map's classes, columns the reference's; names in the first row and column are optional"
 
@@ -35,7 +34,7 @@ def read_matrix(path: Path) -> CountMatrix:
     Raises:
         SampleError: no such file, not a square table, or a cell that is no count.
     """
-    rows = _rows(path)
+    rows = table_rows(path, SampleError, "a matrix of counts", _LAYOUT)
     header, named = _has_header(rows), False
     body = rows[1:] if header else rows
     if not body:
@@ -77,30 +76,6 @@ def whole(text: str, what: str, where: str) -> int:
     if not (0 <= number <= _MOST_UNITS and number == int(number)):
         raise SampleError(f"'{text}' is no {what}", where=where, fix="give whole numbers, zero or more")
     return int(number)
-
-
-def _rows(path: Path) -> list[list[str]]:
-    """The cells of all lines that hold anything, without empty columns at the end."""
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise SampleError("is too large for a matrix of counts", where=path, fix=_LAYOUT)
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as fault:
-        raise SampleError(f"cannot be read ({fault.strerror})", where=path, fix="check the path") from None
-    except UnicodeDecodeError:
-        raise SampleError("is not text in UTF-8", where=path, fix="save the table as CSV, UTF-8") from None
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    separator = max("\t;,", key=first.count)
-    try:
-        lines = [[cell.strip() for cell in line] for line in csv.reader(text.splitlines(), delimiter=separator)]
-    except csv.Error as fault:
-        raise SampleError(f"is not a CSV file ({fault})", where=path, fix=_LAYOUT) from None
-    rows = [line for line in lines if any(line)]
-    if not rows:
-        raise SampleError("is empty", where=path, fix=_LAYOUT)
-    while all(not row[-1] for row in rows):
-        rows = [row[:-1] for row in rows]
-    return rows
 
 
 def _has_header(rows: list[list[str]]) -> bool:

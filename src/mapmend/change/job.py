@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import json
+import math
 import shutil
 import time
 from collections.abc import Iterator
@@ -22,7 +23,6 @@ from mapmend.change.decide import Decision, certainty, decide
 from mapmend.change.inputs import ChangeInputs, PairReader
 from mapmend.change.patches import Floats, StripPatches, find_patches
 from mapmend.change.polygons import LAYER, ChangeLayer, PatchTracer, change_fields
-from mapmend.change.progress import ChangeProgress
 from mapmend.change.rasters import put_together, strip_writer
 from mapmend.change.record import FILES, ChangeResult, FromTo, read_change, read_record
 from mapmend.change.settings import ChangeSettings
@@ -32,6 +32,7 @@ from mapmend.core.grid import PixelArea, Window, full_window, grid_to_dict
 from mapmend.core.legend import Legend
 from mapmend.core.provenance import RECORD, file_hash, file_stamp, provenance
 from mapmend.raster.atomic import check_disk
+from mapmend.raster.progress import StagedProgress
 from mapmend.raster.style import polygon_style
 from mapmend.raster.vector_writing import geopackage_writer, geoparquet_writer
 
@@ -39,6 +40,8 @@ __all__ = ["ChangeInputs", "ChangeSettings", "change_maps"]
 
 TOTAL = "total"  # of a row or column of `from_to.csv`
 _WORK = ".work"  # strips, until they are put together
+_PASSES = 2  # over the maps: to measure the patches, and to write them
+_RASTERS = 4  # each put together in about half a pass
 _BYTES_PER_PIXEL = 3  # compressed strips and COGs at the same time
 _COUNTED = 2**18  # pixels put into the table at a time
 _AREA_COLUMNS = 256  # of a strip, whose areas are computed at a time
@@ -80,7 +83,9 @@ def change_maps(
         return finished
     size = full_window(job.reader.grid)
     check_disk(out, _BYTES_PER_PIXEL * size.height * size.width)
-    with ChangeProgress(inputs.name, size.height * size.width, shown=progress) as bar:
+    with StagedProgress(
+        "change", inputs.name, size.height * size.width, passes=_PASSES + _RASTERS / 2, shown=progress
+    ) as bar:
         crossing = job.measure(bar)
         with _work_folder(out) as work:
             result = job.write(crossing, out, work, bar, start)
@@ -118,7 +123,7 @@ class _Job:
             "inputs": {role: file_stamp(path) for role, path in self._inputs.files.items()},
         }
 
-    def measure(self, bar: ChangeProgress) -> CrossingPatches:
+    def measure(self, bar: StagedProgress) -> CrossingPatches:
         """First pass: measure the patches that touch borders of strips.
 
         Raises:
@@ -129,7 +134,7 @@ class _Job:
         for strip in self._strips():
             crossings.add(strip.patches)
             known = known or bool(strip.decision.valid.any())
-            bar.rows(strip.areas.size)
+            bar.pixels(strip.areas.size)
         if not known:
             raise RasterError(
                 f"has no valid pixel in common with {self._inputs.before}",
@@ -139,7 +144,7 @@ class _Job:
         return crossings.resolve(self._settings)
 
     def write(
-        self, crossing: CrossingPatches, out: Path, work: Path, bar: ChangeProgress, start: float
+        self, crossing: CrossingPatches, out: Path, work: Path, bar: StagedProgress, start: float
     ) -> ChangeResult:
         """Second pass: drop small patches, write rasters, polygons and table."""
         bar.stage("writing")
@@ -166,12 +171,12 @@ class _Job:
                 write_strip(strip.window, strips)
                 _count(strips["from_to"], strip.areas, pixels, areas)
                 tracer.add(number, strip.window, patches, kept)
-                bar.rows(strip.areas.size)
+                bar.pixels(strip.areas.size)
             layer.flush()
         table = FromTo(self._legend.names, self._area.unit, _square(areas, classes), _square(pixels, classes))
         bar.stage("rasters")
         tags = {"MAPMEND_DATES": "/".join(filter(None, dates)), "MAPMEND_SCENE": self._inputs.name}
-        put_together(work, out, grid, self._codes, table, tags, bar.raster)
+        put_together(work, out, grid, self._codes, table, tags, lambda: bar.pixels(math.prod(grid.shape) / 2))
         replace_file(out / "from_to.csv", _csv(table))
         seconds, settings = time.perf_counter() - start, self._settings
         lost = int(dropped[0]), float(dropped[1])

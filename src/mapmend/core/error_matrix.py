@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mapmend.core.csv_table import table_rows
 from mapmend.core.errors import LabelError
 
-_MOST_BYTES = 2**20
 _SIZES = ("area", "pixels", "size")
 _CLOSE = 1e-3  # rows of three printed digits sum to one within this
 _LAYOUT = "the first row names the classes, each other row is a class and its numbers"
@@ -149,7 +148,7 @@ def _check_names(names: Sequence[str], columns: Sequence[str], path: Path) -> No
 
 def _table(path: Path) -> tuple[tuple[str, ...], list[str], list[list[float]]]:
     """Names of rows and of columns, and the numbers."""
-    rows = _lines(path)
+    rows = table_rows(path, LabelError, "an error matrix", _LAYOUT)
     head, body = rows[0], rows[1:]
     width = len(body[0]) if body else 0
     columns = head[-(width - 1) :] if width > 1 else []
@@ -164,29 +163,6 @@ def _table(path: Path) -> tuple[tuple[str, ...], list[str], list[list[float]]]:
                 f"row '{row[0]}' holds '{wrong}'", where=path, fix="give numbers, zero or more, with a decimal point"
             )
     return tuple(row[0] for row in body), columns, [[float(cell) for cell in row[1:]] for row in body]
-
-
-def _lines(path: Path) -> list[list[str]]:
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise LabelError("is too large for an error matrix", where=path, fix=_LAYOUT)
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as fault:
-        raise LabelError(f"cannot be read ({fault.strerror})", where=path, fix="check the path") from None
-    except UnicodeDecodeError:
-        raise LabelError("is not text in UTF-8", where=path, fix="save the table as CSV, UTF-8") from None
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    separator = max("\t;,", key=first.count)
-    try:
-        lines = [[cell.strip() for cell in line] for line in csv.reader(text.splitlines(), delimiter=separator)]
-    except csv.Error as fault:
-        raise LabelError(f"is not a CSV file ({fault})", where=path, fix=_LAYOUT) from None
-    rows = [line for line in lines if any(line)]
-    if not rows:
-        raise LabelError("is empty", where=path, fix=_LAYOUT)
-    while all(not row[-1] for row in rows):
-        rows = [row[:-1] for row in rows]
-    return rows
 
 
 def _number(text: str) -> float:

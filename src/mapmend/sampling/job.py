@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mapmend.accuracy.design import SampleDesign, Stratum
 from mapmend.core.errors import SampleError
 from mapmend.core.provenance import file_hash
+from mapmend.raster.progress import StagedProgress
 from mapmend.sampling.counting import Tally, UnitArea, count
 from mapmend.sampling.drawing import draw, systematic
 from mapmend.sampling.frame import Frame, Units
@@ -19,7 +20,6 @@ from mapmend.sampling.inputs import MapReader, SampledMap, open_map, probability
 from mapmend.sampling.planning import TOTAL, Expected, expect, half_widths, mix_of, plan_samples
 from mapmend.sampling.points import points_of
 from mapmend.sampling.population import Population, population_of
-from mapmend.sampling.progress import SamplingProgress
 from mapmend.sampling.reference import with_references
 from mapmend.sampling.settings import SampleSettings, checked
 from mapmend.sampling.strata import StrataRule, by_change, by_class, by_transition, single, with_risk, without_empty
@@ -68,7 +68,9 @@ def draw_sample(
     check_folder(out)
     reader = MapReader(source)
     area = UnitArea(reader.grid, chosen.pixel_area_ha)
-    with SamplingProgress(source.path.name, reader.bounds.height * reader.bounds.width, shown=progress) as bar:
+    size = reader.bounds.height * reader.bounds.width
+    with StagedProgress("sample", source.path.name, size, shown=progress) as bar:
+        bar.stage("counting")
         tally = count(reader, area, on_pixels=bar.pixels)
         population = population_of(tally, source, reader.known)
         rule, notes = _strata(population, tally, chosen)

@@ -18,6 +18,7 @@ from mapmend.accuracy.allocation import MINIMUM, accuracy_spread, allocate_furth
 from mapmend.accuracy.design import SampleDesign, read_design
 from mapmend.core.errors import SampleError
 from mapmend.core.provenance import file_hash
+from mapmend.raster.progress import StagedProgress
 from mapmend.sampling.answers import FirstRound, first_round
 from mapmend.sampling.counting import UnitArea, count
 from mapmend.sampling.drawing import draw
@@ -28,7 +29,6 @@ from mapmend.sampling.job import probabilities
 from mapmend.sampling.planning import Expected, half_widths
 from mapmend.sampling.points import points_of
 from mapmend.sampling.population import population_of
-from mapmend.sampling.progress import SamplingProgress
 from mapmend.sampling.reference import with_references
 from mapmend.sampling.strata import StrataRule
 from mapmend.sampling.summary import SampleResult
@@ -86,7 +86,9 @@ def second_round(
     _check_source(source, design, design_file)
     reader = MapReader(source)
     area = UnitArea(reader.grid, design.map.get("pixel_area_ha"))
-    with SamplingProgress(source.path.name, reader.bounds.height * reader.bounds.width, shown=progress) as bar:
+    size = reader.bounds.height * reader.bounds.width
+    with StagedProgress("sample", source.path.name, size, shown=progress) as bar:
+        bar.stage("counting")
         tally = count(reader, area, on_pixels=bar.pixels)
         population = population_of(tally, source, reader.known)
         frame = Frame(reader, area, StrataRule.from_dict(design.map.get("strata", {})), tally)
