@@ -52,6 +52,15 @@ def test_from_a_map_to_an_area_with_an_interval(place, say):
     assert abs(forest["area_ha"]["estimate"] - true) < 0.15 * true
 
 
+def test_a_reference_in_a_products_codes_is_translated(place, say, tmp_path):
+    (tmp_path / "codes.yaml").write_text("mapping: {1: 2, 2: 1}\n")  # as if the truth called them the other way round
+    assert say(*DRAW)[0] == 0
+    assert say(*[word if word != "s1" else "s4" for word in DRAW], "--reference-legend", "codes.yaml")[0] == 0
+    one, other = ((tmp_path / folder / "sample.csv").read_text().splitlines()[1:] for folder in ("s1", "s4"))
+    swapped = [line.replace("forest,truth", "?,truth").replace("other,truth", "forest,truth") for line in one]
+    assert [line.replace("?,truth", "other,truth") for line in swapped] == other
+
+
 def test_a_second_round_adds_points_and_shortens_the_interval(place, say):
     assert say(*DRAW)[0] == 0
     more = ("--add", "300", "--design", "s1/design.json", "--answers", "s1/sample.csv", "--reference", "truth.tif")

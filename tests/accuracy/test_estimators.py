@@ -270,3 +270,11 @@ def test_units_that_do_not_fit_are_refused(change, words):
 def test_a_patch_in_two_strata_is_refused():
     with pytest.raises(SampleError, match="two strata"):
         clusters([7, 7, 8, 8], [0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1], [10, 20], 2)
+
+
+def test_a_stratum_of_one_unit_that_was_looked_at_takes_no_standard_error_away():
+    found = olofsson([[1, 0], [10, 90]], [1, 10_000])
+    alone = olofsson([[0, 0], [10, 90]], [0, 10_000])
+    assert found.users[0].se == 0
+    assert found.areas[0].se == pytest.approx(alone.areas[0].se, rel=1e-3)
+    assert olofsson([[1, 0], [10, 90]], [2, 10_000]).areas[0].se is None

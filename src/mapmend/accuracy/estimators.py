@@ -103,8 +103,8 @@ def olofsson(counts: npt.ArrayLike, sizes: npt.ArrayLike) -> AccuracyEstimates:
     missing = (samples == 0) & (size > 0)
     whole = not missing.any()
     shares = table / np.maximum(samples, 1)[:, None]
-    single = (samples == 1)[:, None]
-    variances = np.where(single, np.nan, shares * (1 - shares) / np.maximum(samples - 1, 1)[:, None])
+    single = (samples == 1) & (size > 1)  # a stratum of one unit that was looked at is known
+    variances = np.where(single[:, None], np.nan, shares * (1 - shares) / np.maximum(samples - 1, 1)[:, None])
     proportions = weights[:, None] * shares
     parts = weights[:, None] ** 2 * variances
     areas = proportions.sum(axis=0)
@@ -114,7 +114,7 @@ def olofsson(counts: npt.ArrayLike, sizes: npt.ArrayLike) -> AccuracyEstimates:
             producers.append(UNDEFINED)
             continue
         accuracy = proportions[k, k] / areas[k]
-        omitted = parts[:, k].sum() - parts[k, k] if samples[k] != 1 else np.nan
+        omitted = parts[:, k].sum() - parts[k, k] if not single[k] else np.nan
         variance = ((1 - accuracy) ** 2 * parts[k, k] + accuracy**2 * omitted) / areas[k] ** 2
         producers.append(estimate_of(accuracy, variance))
     return AccuracyEstimates(

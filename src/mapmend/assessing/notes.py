@@ -26,7 +26,7 @@ def on_lone_samples(
                 else "what the map may show there are undefined"
             )
             yield f"'{name}' has no sample: overall accuracy, all areas and producer's accuracies, and {rest}"
-        if number == 1:
+        if number == 1 and size > 1:
             own = "of its user's accuracy, of" if matched else "of what the map may show there, of"
             yield (
                 f"'{name}' was sampled once: standard errors and classical intervals {own} the overall accuracy, and "

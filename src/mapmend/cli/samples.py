@@ -80,6 +80,10 @@ def sample(
     reference_before: Annotated[
         Path | None, typer.Option("--reference-before", help="The same for the earlier date.")
     ] = None,
+    reference_legend: Annotated[
+        str | None,
+        typer.Option("--reference-legend", help="What the reference's codes are: a crosswalk's name or file."),
+    ] = None,
     add: Annotated[int | None, typer.Option("--add", help="Points of a further round, put where answers say.")] = None,
     design: Annotated[
         Path | None, typer.Option("--design", help="With --add: the design of the rounds so far.")
@@ -110,7 +114,11 @@ def sample(
     asked = {name: value for name, value in given.items() if value is not None}
     known = load_legend(legend, Path()) if legend is not None else None
     source = open_map(map, known, probability=probability, aoi=aoi)
-    common: dict[str, Any] = {"reference": reference, "reference_before": reference_before}
+    common: dict[str, Any] = {
+        "reference": reference,
+        "reference_before": reference_before,
+        "reference_legend": reference_legend,
+    }
     shared: dict[str, Any] = {
         name: value for name, value in {"minimum": minimum, "seed": seed}.items() if value is not None
     }

@@ -40,6 +40,7 @@ def draw_sample(
     *,
     reference: Path | None = None,
     reference_before: Path | None = None,
+    reference_legend: str | None = None,
     progress: bool = True,
 ) -> SampleResult:
     """Draw a reference sample from a map; memory does not grow with it.
@@ -52,6 +53,7 @@ def draw_sample(
         settings: how and how many.
         reference: class raster or polygons, which answer what they can.
         reference_before: the same of the earlier date.
+        reference_legend: crosswalk from their codes to the map's legend; None: they have its ids.
         progress: show a progress line on a terminal.
 
     Raises:
@@ -88,7 +90,7 @@ def draw_sample(
             two_dates=source.two_dates,
         )
         if reference is not None:
-            points = with_references(points, reader.grid, source.legend, reference, reference_before)
+            points = with_references(points, reader.grid, source.legend, reference, reference_before, reference_legend)
         write_sample(out, points, design, reader.grid)
     widths = half_widths(expected, samples, chosen.level) if min(samples) > 0 else {}
     return SampleResult(out, design, samples, widths, chosen.level, tuple(notes))

@@ -20,7 +20,12 @@ from mapmend.sampling.points import SamplePoints
 
 
 def with_references(
-    points: SamplePoints, grid: Grid, legend: Legend, reference: Path, before: Path | None = None
+    points: SamplePoints,
+    grid: Grid,
+    legend: Legend,
+    reference: Path,
+    before: Path | None = None,
+    codes: str | None = None,
 ) -> SamplePoints:
     """Points with the classes that a raster or vector file has there; empty where it has none.
 
@@ -29,9 +34,10 @@ def with_references(
     Args:
         points: of a sample.
         grid: of the map.
-        legend: of the map and of the files.
+        legend: of the map.
         reference: class raster, or polygons with the class's name or id.
         before: the same of the earlier date.
+        codes: crosswalk from the files' codes to the legend, see `load_crosswalk`; None: they are the legend's.
 
     Raises:
         GridError: the file does not overlap the map, or lacks a CRS where one is needed; or the map has one date.
@@ -40,21 +46,21 @@ def with_references(
     """
     if before is not None and points.references_before is None:
         raise GridError("the map has one date, and references of an earlier one are given", fix="leave them out")
-    found = _look_up(points, grid, legend, reference)
+    found = _look_up(points, grid, legend, reference, codes)
     known = [bool(name) for name in found]
     earlier = points.references_before
     if before is not None:
-        earlier = _look_up(points, grid, legend, before)
+        earlier = _look_up(points, grid, legend, before, codes)
         known = [one or bool(name) for one, name in zip(known, earlier, strict=True)]
     names = tuple(reference.name if one else "" for one in known)
     return replace(points, references=found, references_before=earlier, interpreters=names)
 
 
-def _look_up(points: SamplePoints, grid: Grid, legend: Legend, path: Path) -> tuple[str, ...]:
+def _look_up(points: SamplePoints, grid: Grid, legend: Legend, path: Path, codes: str | None) -> tuple[str, ...]:
     names = dict(zip(legend.ids, legend.names, strict=True))
     on = grid if is_vector(path) else raster_info(path).grid
     rows, cols = _places(points, grid, on, path)
-    reader = LabelReader(str(path), on, load_crosswalk(None, legend))
+    reader = LabelReader(str(path), on, load_crosswalk(codes, legend))
     ids = np.full(len(points), NODATA)
     for at in np.lexsort((cols, rows)).tolist():  # neighbours share blocks
         ids[at] = reader.read(Window(int(rows[at]), int(cols[at]), 1, 1))[0, 0]

@@ -50,6 +50,7 @@ def second_round(
     seed: int | None = None,
     reference: Path | None = None,
     reference_before: Path | None = None,
+    reference_legend: str | None = None,
     progress: bool = True,
 ) -> SampleResult:
     """Draw further units; only these are written, with a design of all rounds.
@@ -66,6 +67,7 @@ def second_round(
         seed: of the draw; None: that of the first round.
         reference: as in `draw_sample`.
         reference_before: as in `draw_sample`.
+        reference_legend: as in `draw_sample`.
         progress: show a progress line on a terminal.
 
     Raises:
@@ -113,7 +115,7 @@ def second_round(
             two_dates=source.two_dates,
         )
         if reference is not None:
-            points = with_references(points, reader.grid, source.legend, reference, reference_before)
+            points = with_references(points, reader.grid, source.legend, reference, reference_before, reference_legend)
         write_sample(out, points, made, reader.grid)
     expected = Expected(frame.rule.names, np.array(made.sizes), frame.pixels, found.right, found.aims)
     widths = half_widths(expected, both, level) if min(both) > 0 else {}
