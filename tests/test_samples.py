@@ -52,6 +52,13 @@ def test_from_a_map_to_an_area_with_an_interval(place, say):
     assert abs(forest["area_ha"]["estimate"] - true) < 0.15 * true
 
 
+def test_a_raster_without_a_legend_has_its_codes_for_classes(place, say):
+    assert say("sample", "map.tif", "--out", "s5", "--total", "100", "--for", "1", "--reference", "truth.tif")[0] == 0
+    assert [one["name"] for one in read("s5/design.json")["strata"]] == ["1", "2"]
+    assert say("assess", "s5/sample.csv", "--map", "map.tif", "--json", "areas.json")[0] == 0
+    assert [one["name"] for one in read("areas.json")["classes"]] == ["1", "2"]
+
+
 def test_a_reference_in_a_products_codes_is_translated(place, say, tmp_path):
     (tmp_path / "codes.yaml").write_text("mapping: {1: 2, 2: 1}\n")  # as if the truth called them the other way round
     assert say(*DRAW)[0] == 0
@@ -77,7 +84,7 @@ def test_a_second_round_adds_points_and_shortens_the_interval(place, say):
     "words, said",
     [
         (("sample", "nothere", "--out", "x"), "no such file or folder"),
-        (("sample", "map.tif", "--out", "x"), "name its legend"),
+        (("sample", "truth.csv", "--out", "x"), "no such file"),
         ((*DRAW[:4], "--out", "x", "--for", "forst"), "did you mean 'forest'"),
         ((*DRAW[:4], "--out", "x", "--total", "3"), "minimum"),
         ((*DRAW[:4], "--out", "x", "--kind", "random"), "kind"),

@@ -105,7 +105,7 @@ def test_bad_maps_are_one_line(tmp_path):
         counted(class_map(tmp_path, array, "b.tif"))
     path = write(tmp_path / "c.tif", classes())
     with pytest.raises(LegendError, match="says nothing of its classes"):
-        open_map(path)
+        open_map(write(tmp_path / "wide.tif", classes().astype(np.int16)))
     with pytest.raises(RasterError, match="holds neither"):
         open_map(tmp_path)
     for name, steps, message in (

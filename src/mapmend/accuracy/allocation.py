@@ -133,7 +133,7 @@ def allocate_for_intervals(
     Raises:
         SampleError: as in `allocate` and `area_spread`.
     """
-    size, (found, areas) = _positive(sizes), _targeted(sizes, shares, targets)
+    size, (found, importance) = _positive(sizes), _targeted(sizes, shares, targets)
     upper = _most(size, most)
     lower = _least([0] * size.size if drawn is None else drawn, upper, minimum)
     bounds = np.array(lower, np.float64), np.array(upper, np.float64)
@@ -143,7 +143,7 @@ def allocate_for_intervals(
     number: Floats = np.full(size.size, total / size.size)
     weight = size
     for _ in range(_ROUNDS):
-        spread = np.sqrt(((variance + scarce / np.maximum(number, 1)[:, None]) / areas**2).sum(axis=1))
+        spread = np.sqrt(((variance + scarce / np.maximum(number, 1)[:, None]) * importance**2).sum(axis=1))
         weight = _weights(size, spread)
         number = fractions(weight, *bounds, total)
     return apportion(weight, lower, upper, total)
@@ -195,8 +195,8 @@ def accuracy_spread(sizes: npt.ArrayLike, right: npt.ArrayLike, doubt: float = D
 def area_spread(sizes: npt.ArrayLike, shares: npt.ArrayLike, targets: Sequence[int], doubt: float = DOUBT) -> Floats:
     """The spread for which `allocate` makes Σ_k V(A_k) / A_k² least, over the target classes k.
 
-    S_h² = Σ_k f_hk (1 − f_hk) / p_k² with p_k = Σ_h W_h f_hk: each variance counts relative to the square of its area.
-    With one target it is that of Neyman's allocation, times a constant.
+    S_h² = Σ_k f_hk (1 − f_hk) (p / p_k)² with p_k = Σ_h W_h f_hk, p the smallest of them: each variance counts relative
+    to the square of its area. With one target it is that of Neyman's allocation.
 
     Args:
         sizes: H, N_h of each stratum.
@@ -207,8 +207,8 @@ def area_spread(sizes: npt.ArrayLike, shares: npt.ArrayLike, targets: Sequence[i
     Raises:
         SampleError: as in `doubted`, no target, or one that is expected nowhere.
     """
-    found, areas = _targeted(sizes, doubted(sizes, shares, doubt), targets)
-    return np.asarray(np.sqrt((found * (1 - found) / areas**2).sum(axis=1)))
+    found, importance = _targeted(sizes, doubted(sizes, shares, doubt), targets)
+    return np.asarray(np.sqrt((found * (1 - found) * importance**2).sum(axis=1)))
 
 
 def expected_se(sizes: npt.ArrayLike, shares: npt.ArrayLike, samples: npt.ArrayLike) -> float:
@@ -243,7 +243,7 @@ def _least(drawn: Sequence[int], upper: list[int], minimum: int) -> list[int]:
 
 
 def _targeted(sizes: npt.ArrayLike, shares: npt.ArrayLike, targets: Sequence[int]) -> tuple[Floats, Floats]:
-    """The target classes' shares of each stratum and of the population."""
+    """The target classes' shares of each stratum, and their importance: smallest area over the class's area."""
     size, share = _positive(sizes), checked_shares(shares)
     if not targets or share.ndim != 2 or not all(0 <= k < share.shape[1] for k in targets):
         raise SampleError("no classes are named that there are", fix="name one or more of the legend's")
@@ -253,7 +253,7 @@ def _targeted(sizes: npt.ArrayLike, shares: npt.ArrayLike, targets: Sequence[int
     areas = size @ found / size.sum()
     if np.any(areas == 0):
         raise SampleError("a named class is expected in no stratum", fix="give it a small share where it may be missed")
-    return found, areas
+    return found, areas.min() / areas
 
 
 def _weights(size: Floats, spread: npt.ArrayLike) -> Floats:

@@ -70,7 +70,9 @@ def sample(
         int | None, typer.Option("--seed", help="Of the draw. Default: 0; of a further round, the first one's.")
     ] = None,
     aoi: Annotated[Path | None, typer.Option("--aoi", help="Vector file; points inside alone.")] = None,
-    legend: Annotated[str | None, typer.Option("--legend", help="Of a raster without a record beside it.")] = None,
+    legend: Annotated[
+        str | None, typer.Option("--legend", help="Of a raster without a record. Default: its codes.")
+    ] = None,
     pixel_area_ha: Annotated[
         float | None, typer.Option("--pixel-area-ha", help="Hectares of a pixel, of a map without a CRS.")
     ] = None,

@@ -12,18 +12,19 @@ import numpy.typing as npt
 from rasterio.windows import Window as RasterioWindow
 
 from mapmend.change.codes import FromToLegend
-from mapmend.core.classes import NODATA, Legend
+from mapmend.core.classes import NODATA, Legend, LegendClass
 from mapmend.core.errors import GridError, LegendError, RasterError
-from mapmend.core.grid import Grid, Window, full_window, same_grid
+from mapmend.core.grid import Grid, Window, full_window, same_grid, windows
 from mapmend.core.legend import load_crosswalk
 from mapmend.core.provenance import RECORD
-from mapmend.raster.labels import LabelReader
+from mapmend.raster.labels import LabelReader, read_codes
 from mapmend.raster.opening import RasterInfo, handle, raster_faults, raster_info
 from mapmend.raster.vector import load_aoi
 
 CLASS_MAP, FROM_TO = "class.tif", "from_to.tif"
 STEPS = 200
 """Probabilities are stored as round(200·p)."""
+_SURVEYED = 2048
 
 Codes = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 Bytes = npt.NDArray[np.uint8]
@@ -55,7 +56,7 @@ def open_map(
 
     Args:
         path: a class raster, a folder that holds `class.tif`, or one that holds `from_to.tif`.
-        legend: of the classes; None: the one in the record beside the raster.
+        legend: of the classes; None: the one in the record beside the raster, or else the codes that it holds.
         probability: see `SampledMap`.
         aoi: see `SampledMap`.
 
@@ -81,7 +82,7 @@ def open_map(
         )
     legend = recorded if two_dates or legend is None else legend
     if legend is None:
-        raise LegendError("says nothing of its classes", where=raster, fix="name its legend with --legend")
+        legend = _codes_as_classes(raster)
     return SampledMap(raster, legend, two_dates, probability, aoi)
 
 
@@ -210,6 +211,21 @@ def probability_beside(raster: Path, legend: Legend, name: str) -> Path | None:
     except (OSError, ValueError, KeyError, TypeError, LegendError):
         return None
     return raster.parent / of_class[index] if index in of_class else None
+
+
+def _codes_as_classes(raster: Path) -> Legend:
+    """A legend of the codes that an 8-bit raster holds, each named by its number; streamed."""
+    info = raster_info(raster)
+    if info.dtype != "uint8" or info.count - info.colorinterp.count("alpha") != 1:
+        raise LegendError("says nothing of its classes", where=raster, fix="name its legend with --legend")
+    counts = np.zeros(256, np.int64)
+    for window in windows(info.grid, _SURVEYED):
+        codes, valid = read_codes(info, window)
+        counts += np.bincount(codes[0][valid], minlength=256)
+    found = np.flatnonzero(counts[:NODATA]).tolist()
+    if not found:
+        raise RasterError("has no valid pixel", where=raster, fix="check its nodata value")
+    return Legend("codes", tuple(LegendClass(code, str(code), "#000000") for code in found))
 
 
 def _recorded_legend(raster: Path) -> Legend | None:
