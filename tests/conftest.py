@@ -1,4 +1,4 @@
-"""All tests: one thread each, for they run side by side; no hub is asked for anything; equal code gives equal results."""
+"""All tests: one thread each, for they run side by side; no hub is asked for anything; nothing is drawn anew."""
 
 import os
 
