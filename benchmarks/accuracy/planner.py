@@ -42,10 +42,11 @@ from mapmend.accuracy.allocation import allocate, area_spread, expected_se
 from mapmend.accuracy.mover import mover_jeffreys_sums, z_of
 from mapmend.accuracy.planning import expected_half_width
 from mapmend.core.durable import replace_file
+from mapmend.core.three_state import STEPS
 from mapmend.data.landscape import DATES, write_landscape
 from mapmend.project import load_project
 from mapmend.run import run
-from mapmend.sampling.inputs import STEPS, SampledMap, open_map
+from mapmend.sampling.inputs import SampledMap, open_map
 from mapmend.sampling.job import SampleSettings, draw_sample
 from mapmend.sampling.population import CHANGE
 from mapmend.sampling.strata import StrataRule

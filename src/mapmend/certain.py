@@ -30,6 +30,25 @@ _SIDE = 16 * BLOCK
 
 
 @dataclass(frozen=True)
+class WantedCertain:
+    """What three-state maps are to be made of.
+
+    Attributes:
+        legend: of the model.
+        names: of the classes.
+        risk: largest share of errors.
+        thresholds: the model's own; None where they are to be set on the reference.
+        reference: class raster or polygons of a part of the map, or None.
+    """
+
+    legend: Legend
+    names: tuple[str, ...]
+    risk: float
+    thresholds: Mapping[str, ThreeState] | None
+    reference: Path | None
+
+
+@dataclass(frozen=True)
 class CertainMap:
     """A three-state map of a class.
 

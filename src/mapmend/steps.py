@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mapmend.calibrate import calibrate
-from mapmend.certain import CertainMap, of_model, of_reference, write_certain
+from mapmend.certain import CertainMap, WantedCertain, of_model, of_reference, write_certain
 from mapmend.change.job import change_maps
 from mapmend.change.record import ChangeResult
 from mapmend.core.errors import JobError, LabelError, ManifestError
@@ -177,13 +177,12 @@ def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[s
     aoi = options.aoi or project.aoi
     settings = project.predict_settings()
     named = _probabilities(project, options)
-    certain, risk = options.certain or settings.certain, options.risk or settings.risk
-    if certain:
-        check_certain(options.model or out / MODEL, certain, risk, options.certain_reference)
+    asked, risk = options.certain or settings.certain, options.risk or settings.risk
+    wanted = wanted_certain(options.model or out / MODEL, asked, risk, options.certain_reference) if asked else None
     for job in _tracked(jobs, "mapping"):
         made = predict_scene(predictor, job.scene(aoi), job.folder, progress=len(jobs) == 1, probabilities=named)
-        if certain:
-            certain_step(made, options.model or out / MODEL, certain, risk, options.certain_reference)
+        if wanted is not None:
+            certain_step(made, wanted)
     describe_in_stac(project, [(job, job.folder) for job in jobs], out / MAPS)
     return {job.key: job.folder for job in jobs}
 
@@ -197,44 +196,38 @@ def estimate_step(project: Project, out: Path, options: PredictOptions) -> Estim
     return total(estimate_scene(predictor, job.scene(aoi), probabilities=named) for job in jobs)
 
 
-def check_certain(model: Path, names: Sequence[str], risk: float, reference: Path | None = None) -> None:
-    """Refuse, before anything is mapped, what would stop `certain_step` after it; arguments as there.
+def wanted_certain(model: Path, names: Sequence[str], risk: float, reference: Path | None = None) -> WantedCertain:
+    """What three-state maps are to be made of, read once; refuses what would stop them after hours of mapping.
+
+    Args:
+        model: folder of the model, whose thresholds are used unless a reference is given.
+        names: of the classes.
+        risk: largest share of errors; with the model's thresholds one of `core.three_state.RISKS`.
+        reference: class raster or polygons of a part of the map.
 
     Raises:
         MapmendError: no such class, thresholds or file.
     """
     card = read_card(model)
     legend = Legend.from_dict(card.legend, where=model)
-    known = [legend.names[legend.index_of(name)] for name in names]
-    if reference is None:
-        of_model(card.metrics, known, risk, model)
-    elif not reference.is_file():
+    known = tuple(legend.names[legend.index_of(name)] for name in names)
+    if reference is not None and not reference.is_file():
         raise ManifestError("no such file", where=reference, fix="correct the path")
+    thresholds = of_model(card.metrics, known, risk, model) if reference is None else None
+    return WantedCertain(legend, known, risk, thresholds, reference)
 
 
-def certain_step(
-    made: MapResult, model: Path, names: Sequence[str], risk: float, reference: Path | None = None
-) -> tuple[CertainMap, ...]:
+def certain_step(made: MapResult, wanted: WantedCertain) -> tuple[CertainMap, ...]:
     """Write three-state maps of classes beside a map that has their probabilities, and say what they promise.
 
-    Args:
-        made: the map.
-        model: folder of the model that made it, whose thresholds are used unless a reference is given.
-        names: of the classes.
-        risk: largest share of errors; with the model's thresholds one of `core.three_state.RISKS`.
-        reference: class raster or polygons of a part of the map.
-
     Raises:
-        MapmendError: there are no such thresholds, or a file cannot be read or written.
+        MapmendError: the reference covers nothing of the map, or a file cannot be read or written.
     """
-    card = read_card(model)
-    legend = Legend.from_dict(card.legend, where=model)
-    names = [legend.names[legend.index_of(name)] for name in names]
-    if reference is None:
-        thresholds = of_model(card.metrics, names, risk, model)
-    else:
-        thresholds = of_reference(made, legend, names, risk, reference)
-    maps = write_certain(made, legend, thresholds)
+    thresholds = wanted.thresholds
+    if thresholds is None:
+        assert wanted.reference is not None
+        thresholds = of_reference(made, wanted.legend, wanted.names, wanted.risk, wanted.reference)
+    maps = write_certain(made, wanted.legend, thresholds)
     for one in maps:
         console.print(one.describe(), soft_wrap=True, highlight=False)
     return maps

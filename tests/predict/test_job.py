@@ -9,7 +9,7 @@ import rasterio
 import shapely
 from affine import Affine
 from rio_cogeo.cogeo import cog_validate
-from tiny_predictors import Counting, Local, predictor
+from tiny_predictors import Local, predictor
 from tiny_scenes import CRS, random_pixels, read, sensor, write_image, write_scene
 
 from mapmend.core.errors import DiskError, GridError, JobError, ModelError, RasterError, SensorError
@@ -22,18 +22,6 @@ from mapmend.predict.job import estimate_scene, predict_scene
 from mapmend.predict.predictor import load_predictor
 from mapmend.predict.run_block import run_block
 from mapmend.raster.reading import ImageSource
-
-
-@pytest.fixture
-def scene(tmp_path):
-    pixels = random_pixels(150, 170)
-    pixels[:, 20:50, 100:] = 0
-    return write_scene(tmp_path, pixels)
-
-
-@pytest.fixture
-def model(legend):
-    return Counting(predictor(Local(), legend))
 
 
 def test_a_map_is_two_cogs_with_colours_names_and_a_record(model, scene, legend, tmp_path):

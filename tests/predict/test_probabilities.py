@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
-from tiny_predictors import Counting, Local, predictor
+from tiny_predictors import Local, predictor
 from tiny_scenes import random_pixels, read, write_scene
 
 from mapmend.core.classes import Legend, LegendClass
@@ -19,18 +19,6 @@ from mapmend.predict.job import estimate_scene, predict_scene
 from mapmend.predict.layers import Layers, choose_layers
 from mapmend.predict.probabilities import blended_probabilities
 from mapmend.predict.run_block import run_block
-
-
-@pytest.fixture
-def scene(tmp_path):
-    pixels = random_pixels(150, 170)
-    pixels[:, 20:50, 100:] = 0
-    return write_scene(tmp_path, pixels)
-
-
-@pytest.fixture
-def model(legend):
-    return Counting(predictor(Local(), legend))
 
 
 @pytest.mark.parametrize(

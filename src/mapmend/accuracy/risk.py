@@ -20,8 +20,8 @@ import numpy.typing as npt
 from mapmend.accuracy.allocation import DOUBT, MINIMUM, allocate, expected_se
 from mapmend.accuracy.estimators import Floats
 from mapmend.core.errors import SampleError
+from mapmend.core.three_state import STEPS
 
-STEPS = 200  # of a probability as a map has it: uint8 = round(200 p)
 WORTH = 0.005  # by what share one more cut has to lower the standard error: that of one sample in a hundred
 MOST_BANDS = 3
 _LEAST_SHARE = 1e-4  # that any stratum is expected to hold, and to lack, of any class

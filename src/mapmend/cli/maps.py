@@ -11,8 +11,6 @@ import typer
 from mapmend.cli.options import Data, Device, Json, Out, Precision, emit, emit_estimate, folder_of
 from mapmend.core.errors import ProjectError
 
-_RISK = 0.05
-
 
 def predict(
     inputs: Annotated[
@@ -52,9 +50,9 @@ def predict(
     from mapmend.predict.job import estimate_scene, predict_scene
     from mapmend.predict.predictor import load_predictor
     from mapmend.predict.scene import scene_of_files
-    from mapmend.project import load_project
+    from mapmend.project import PredictSettings, load_project
     from mapmend.run import claimed
-    from mapmend.steps import PredictOptions, certain_step, check_certain, estimate_step, predict_step
+    from mapmend.steps import PredictOptions, certain_step, estimate_step, predict_step, wanted_certain
 
     if aoi is not None and not aoi.is_file():
         raise ProjectError("no such file", where=f"--aoi {aoi}", fix="correct the path")
@@ -91,17 +89,16 @@ def predict(
         emit_estimate(estimate_scene(predictor, scene, probabilities=(*chances, *options.certain)), json_file)
         return
     assert out is not None
-    if options.certain:
-        check_certain(model, options.certain, risk or _RISK, certain_reference)
+    share = risk or PredictSettings().risk
+    wanted = wanted_certain(model, options.certain, share, certain_reference) if options.certain else None
     result = predict_scene(predictor, scene, out, probabilities=(*chances, *options.certain))
     typer.echo(f"map: {result.class_path}", err=True)
     made = {"class": result.class_path, "confidence": result.confidence_path, "change": result.change_path}
     told: dict[str, Any] = {layer: str(path) for layer, path in made.items() if path is not None}
     if result.probability_paths:
         told["probability"] = {name: str(path) for name, path in result.probability_paths.items()}
-    if options.certain:
-        found = certain_step(result, model, options.certain, risk or _RISK, certain_reference)
-        told["certain"] = {one.name: one.to_dict() for one in found}
+    if wanted is not None:
+        told["certain"] = {one.name: one.to_dict() for one in certain_step(result, wanted)}
     emit(told, json_file)
 
 

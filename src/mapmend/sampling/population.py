@@ -12,8 +12,9 @@ import numpy.typing as npt
 from mapmend.change.codes import FromToLegend
 from mapmend.core.errors import LegendError, SampleError
 from mapmend.core.plain import suggestion
+from mapmend.core.three_state import STEPS
 from mapmend.sampling.counting import Tally
-from mapmend.sampling.inputs import STEPS, SampledMap
+from mapmend.sampling.inputs import SampledMap
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
