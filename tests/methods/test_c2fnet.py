@@ -89,6 +89,29 @@ def test_it_begins_with_plain_cross_entropy_and_ramps():
         assert notes["vague"] > 0
 
 
+def test_class_proportions_and_the_pixels_loss_come_on_top():
+    given, network = batch(), TinyNetwork(dropout=0)
+    plain = step(C2FNet(network, C2FNetConfig(cell=8), COUNTS).eval(), given)[0]
+    more = C2FNetConfig(cell=8, everywhere=0.5, robust="gce", proportions=2.0, label_pixel=8.0)
+    loss, _ = step(C2FNet(network, more, COUNTS).eval(), given)
+    alone = SupervisedConfig(ce=0.5, robust="gce", proportions=2.0, label_pixel=8.0)
+    torch.testing.assert_close(loss, plain + step(Supervised(network, alone, COUNTS).eval(), given)[0])
+
+
+def test_cells_are_judged_by_labels_as_they_are_believed_by_now():
+    """Beliefs that doubt every label send each pixel to the class that the network sees."""
+    given, network = batch(), TinyNetwork(dropout=0)
+    beliefs = {"robust": "posterior", "doubt": 0.9999999}
+    method = C2FNet(network, C2FNetConfig(cell=1, selection="all", **PLAIN, **beliefs), COUNTS).eval()
+    with torch.no_grad():
+        logits = network(given["image"][:, 0], given["valid"].all(2)).float()
+    labelled = given["mask"][:, 0] != 255
+    ratio = logits.softmax(1) / logits.softmax(1).movedim(1, -1)[labelled].mean(0).view(1, 3, 1, 1)
+    seen = ratio.argmax(1).where(labelled, 255)
+    assert (seen != given["mask"][:, 0]).any()
+    torch.testing.assert_close(step(method, given)[0].detach(), F.cross_entropy(logits, seen, ignore_index=255))
+
+
 def test_more_cells_are_confident_as_training_goes_on():
     given = batch(8, labelled=0.7)
     method = C2FNet(TinyNetwork(dropout=0), C2FNetConfig(cell=4), COUNTS).eval()
@@ -107,6 +130,9 @@ SWITCHES = [
     {"self_supervised": 0.0},
     {"vague": 0.0},
     {"views": 1.0, "light": 0.0},
+    {"robust": "posterior", "everywhere": 1.0},
+    {"robust": "gce", "trust": {"noisy": 0.5}},
+    {"proportions": 1.0, "label_pixel": 9},
 ]
 
 

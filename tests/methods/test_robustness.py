@@ -12,6 +12,7 @@ from mapmend.core.manifest import TRUSTS
 from mapmend.core.preemption import Preempted
 from mapmend.core.settings import from_mapping
 from mapmend.losses import robust
+from mapmend.losses.posterior import belief_likelihood
 from mapmend.losses.proportions import proportion_loss, square_cells
 from mapmend.methods import StepState
 from mapmend.methods.robust_settings import TrustWeights
@@ -28,6 +29,7 @@ CHOICES = {
     "bootstrap_hard": {"robust": "bootstrap_hard"},
     "elr": {"robust": "elr"},
     "forward": {"robust": "forward", "transition": T},
+    "posterior": {"robust": "posterior"},
     "correction": {"correction": "objects"},
     "trust": {"trust": {"noisy": 0.5}},
     "proportions": {"ce": 0, "proportions": 1.0, "label_pixel": 8},
@@ -204,6 +206,40 @@ def test_a_mixture_stands_in_for_the_label_pixel_by_pixel():
     assert Supervised.sees_label_pixels(method.config) and not Supervised.sees_label_pixels(SupervisedConfig())
 
 
+def test_a_belief_is_the_products_mixture_or_a_doubted_label():
+    given = batch()
+    mask, labelled = given["mask"][:, 0], given["mask"][:, 0] != 255
+    one = torch.nn.functional.one_hot(mask.where(labelled, 0), 3).movedim(-1, 1).float()
+    doubted = 0.7 * one + 0.3 * torch.tensor([0.5, 0.25, 0.25]).view(1, 3, 1, 1)
+    shares = torch.randint(60, 67, (3, 1, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    shares[..., :16] = (200 * one[:, None, ..., :16]).to(torch.uint8)  # of a place whose product has no table
+    told = shares[:, 0] / shares[:, 0].sum(1, keepdim=True)
+    mixed = torch.cat([doubted[..., :16], told[..., 16:]], 3)
+    for change, prior in (({}, doubted), ({"shares": shares}, mixed)):
+        method = Supervised(TinyNetwork(dropout=0), SupervisedConfig(robust="posterior", doubt=0.3), (10, 5, 5)).eval()
+        logits = logits_of(method, given)
+        mean = logits.softmax(1).movedim(1, -1)[labelled].mean(0)
+        method.robustness.marginal.copy_(mean)
+        expected = belief_likelihood(logits, mask, prior, mean)
+        torch.testing.assert_close(step(method, {**given, **change})[0], expected)
+
+
+def test_a_crosswalks_mixtures_tell_how_its_labels_err():
+    """T_kj: of all the ground that is k by the mixtures of the labels seen so far, the share that is labelled j."""
+    method = make({"robust": "forward", "transition": "crosswalk"}).train()
+    table = torch.tensor([[180, 10, 10], [20, 150, 30], [0, 100, 100]], dtype=torch.uint8)
+    counts = torch.zeros(3, dtype=torch.float64)
+    for _ in range(2):
+        given = batch()
+        mask = given["mask"].where(given["mask"] != 255, 0)
+        step(method, {**given, "shares": table[mask].movedim(-1, 2)})
+        counts += torch.bincount(given["mask"][given["mask"] != 255], minlength=3)
+    joint = counts[:, None] * table.double() / 200
+    torch.testing.assert_close(method.robustness.transition.double(), (joint / joint.sum(0)).T, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ProjectError, match="no label has a table of mixtures"):
+        step(method, batch())
+
+
 def test_the_labels_pixel_size_is_filled_in_where_it_is_needed():
     config = SupervisedConfig(proportions=1.0)
     assert Supervised.configured(config, 30.0).label_pixel == 30
@@ -243,6 +279,8 @@ def test_a_matrix_is_read_from_the_file_that_is_named(tmp_path):
         ({"robust": "forward", "transition": [[1, 0], [0, 1]]}, "not 3 rows of 3 shares"),
         ({"robust": "forward", "transition": [[0.9, 0, 0], [0, 1, 0], [0, 0, 1]]}, "that sum to one"),
         ({"robust": "mixture", "correction": "objects"}, "no objects to correct"),
+        ({"robust": "posterior", "correction": "objects"}, "no objects to correct"),
+        ({"robust": "gce", "transition": "crosswalk"}, "'robust: gce' with transition given"),
         ({"robust": "gce", "label_smoothing": 0.1}, "has no label_smoothing"),
         ({"robust": "gcee"}, "'robust' is 'gcee'"),
         ({"trust": {"nosy": 0.1}}, "did you mean 'noisy'"),

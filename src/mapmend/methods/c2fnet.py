@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import torch
@@ -19,6 +20,8 @@ from mapmend.losses.contrast import margin_cross_entropy, two_view_contrast, vag
 from mapmend.losses.robust import cross_entropy
 from mapmend.losses.views import other_light
 from mapmend.methods.method import Batch, Method, StepState, dates_as_samples, register
+from mapmend.methods.robust_settings import RobustSettings, sees_label_pixels, with_label_pixel
+from mapmend.methods.robustness import Robustness
 from mapmend.nn.cosine_head import PixelNetwork, PixelOutput
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -29,8 +32,8 @@ LEAST_CELL = 7
 
 
 @settings
-class C2FNetConfig:
-    """Settings of `c2fnet`; the defaults are the published method's as we formulate it.
+class C2FNetConfig(RobustSettings):
+    """Settings of `c2fnet`, and how far it believes labels; the defaults are the published method's as we formulate it.
 
     Attributes:
         cell: side in pixels of the cells in which the label is judged; None is half of a label's pixel, at least 7.
@@ -44,7 +47,9 @@ class C2FNetConfig:
         vague: λu, weight of the vague areas.
         self_supervised: λs, weight of the agreement of two views.
         ramp: share of the steps over which both weights rise from 0.
-        plain_first: share of the steps, at the start, with plain cross-entropy on every labelled pixel.
+        plain_first: share of the steps, at the start, with the loss of every labelled pixel alone: cross-entropy, or
+            the robust one in its place.
+        everywhere: weight of that loss from then on.
         confident: ρ at the first and the last step: share of each class's cells that is confident.
         beta: weight of a pixel's own probabilities in what vague pixels learn.
         mu: weight of features in the cost of transport.
@@ -65,6 +70,7 @@ class C2FNetConfig:
     self_supervised: Weight = 0.1
     ramp: Share = 0.2
     plain_first: Share = 0.1
+    everywhere: Weight = 0.0
     confident: tuple[Share, Share] = (0.5, 0.8)
     beta: Share = 0.5
     mu: Weight = 0.5
@@ -88,6 +94,7 @@ class C2FNet(Method):
         super().__init__(network, config, counts)
         self.classes = len(counts)
         self.side = config.cell or LEAST_CELL
+        self.robustness = Robustness(config, network, counts)
 
     @classmethod
     def configured(cls, config: C2FNetConfig, label_ratio: float | None) -> C2FNetConfig:
@@ -96,6 +103,7 @@ class C2FNet(Method):
         Raises:
             ProjectError: neither the side nor the label's pixel size is known.
         """
+        config = with_label_pixel(config, label_ratio)
         if config.cell is not None:
             return config
         if label_ratio is None:
@@ -105,22 +113,44 @@ class C2FNet(Method):
             )
         return replace(config, cell=cell_side(label_ratio))
 
+    @classmethod
+    def sees_label_pixels(cls, config: C2FNetConfig) -> bool:
+        """As in `Method`: for class proportions, and for mixtures of classes."""
+        return sees_label_pixels(config)
+
+    def meet(self, classes: Sequence[str], folder: Path) -> None:
+        """As in `Method`: reads the matrix of a forward-corrected loss."""
+        self.config = replace(self.config, transition=self.robustness.meet(classes, folder) or self.config.transition)
+
+    def after_step(self, state: StepState) -> None:
+        """The teacher follows, where there is one."""
+        self.robustness.after_step(self.network, state)
+
     def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:
         """One loss, `loss`; its parts and the share of confident cells are noted."""
-        image, valid, mask = dates_as_samples(batches["labelled"])
+        batch, config = batches["labelled"], self.config
+        image, valid, given = dates_as_samples(batch)
         output = _pixels(self.network, image, valid)
+        belief = self.robustness.believe(batch, image, valid, given, output.logits, state)
+        mask = self.robustness.mended(output.logits, belief)
         cells = None
-        if state.progress >= self.config.plain_first:
+        if state.progress >= config.plain_first:
             with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
                 cells = gather_cells(mask, output.logits.softmax(1), output.feature, self.side)
-        if cells is None or not len(cells):
-            yield "loss", cross_entropy(output.logits, mask)
-            return
-        parts = self._label_losses(output, mask, cells, state)
-        ramp = min(1.0, state.progress / self.config.ramp) if self.config.ramp else 1.0
-        weights = {"confident": 1.0, "vague": ramp * self.config.vague, "views": ramp * self.config.self_supervised}
-        if weights["views"]:
-            parts["views"] = self._agreement(output, image, valid, mask, cells, state)
+        parts: dict[str, Tensor] = {}
+        weights = {"everywhere": config.everywhere, "proportions": config.proportions, "confident": 1.0}
+        if cells is not None and len(cells):
+            ramp = min(1.0, state.progress / config.ramp) if config.ramp else 1.0
+            weights |= {"vague": ramp * config.vague, "views": ramp * config.self_supervised}
+            parts |= self._label_losses(output, mask, cells, state)
+            if weights["views"]:
+                parts["views"] = self._agreement(output, image, valid, mask, cells, state)
+        else:
+            weights["everywhere"] = 1.0
+        if weights["everywhere"]:
+            parts["everywhere"] = self.robustness.pixel_loss(output.logits, belief)
+        if config.proportions:
+            parts["proportions"] = self.robustness.proportion_loss(output.logits, given, belief, batch)
         for name, loss in parts.items():
             state.note(name, loss)
         yield "loss", torch.stack([weights[name] * loss for name, loss in parts.items()]).sum()

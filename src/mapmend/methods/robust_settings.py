@@ -13,7 +13,10 @@ from mapmend.core.settings import settings
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Matrix = tuple[tuple[Share, ...], ...]
+Robust = Literal["none", "sce", "gce", "bootstrap_soft", "bootstrap_hard", "elr", "forward", "mixture", "posterior"]
 C = TypeVar("C", bound="RobustSettings")
+
+CROSSWALK = "crosswalk"  # what `transition` says for the one that the mixtures of classes imply
 
 
 @settings
@@ -42,16 +45,20 @@ class RobustSettings:
     Attributes:
         robust: the loss of a pixel: none (cross-entropy), sce (symmetric), gce (generalised), bootstrap_soft,
             bootstrap_hard, elr (early-learning regularisation towards the teacher), forward (corrected by how the
-            label's product errs, see `error_matrix`), or mixture (cross-entropy against the mixture of classes that
-            the label's crosswalk tells of each code).
+            label's product errs, see `error_matrix`), mixture (cross-entropy against the mixture of classes that
+            the label's crosswalk tells of each code), or posterior (what the label is after the image has been looked
+            at: it is a belief, see `doubt`).
         sce_alpha: share of cross-entropy in sce.
         sce_beta: share of reverse cross-entropy, in which −4 stands for the logarithm of 0.
         gce_q: 0 to 1, from cross-entropy to mean absolute error.
         bootstrap: share of the label in bootstrapping; .95 (soft) or .8 (hard) where none is given.
         elr: λ of elr.
+        doubt: share of a pixel's belief that posterior does not give to its label but to all classes as they are
+            frequent; where the label's crosswalk has a mixture of classes for its code, that is the belief.
         error_matrix: CSV of the product's published error matrix, rows = map, columns = reference, with the sizes of
             the map's classes in a last column `area` if they were strata; for forward.
-        transition: in its place P(label | truth) itself, rows = truth: a CSV, or rows in the legend's order.
+        transition: in its place P(label | truth) itself, rows = truth: a CSV, rows in the legend's order, or crosswalk
+            for what the mixtures of classes of the label's crosswalk imply.
         correction: objects: once training accuracy rises no slower any more, the teacher corrects whole objects of
             labels whose trust is not reference.
         correction_sure: mean probability over an object from which the teacher is believed.
@@ -62,12 +69,13 @@ class RobustSettings:
         trust: what labels of each kind of trust count.
     """
 
-    robust: Literal["none", "sce", "gce", "bootstrap_soft", "bootstrap_hard", "elr", "forward", "mixture"] = "none"
+    robust: Robust = "none"
     sce_alpha: Weight = 0.1
     sce_beta: Weight = 1.0
     gce_q: Annotated[float, Field(gt=0, le=1)] = 0.7
     bootstrap: Share | None = None
     elr: Weight = 3.0
+    doubt: Annotated[float, Field(ge=0, lt=1)] = 0.2
     error_matrix: str = ""
     transition: str | Matrix = ""
     correction: Literal["none", "objects"] = "none"
@@ -96,6 +104,12 @@ def with_label_pixel(config: C, label_ratio: float | None) -> C:
     if label_ratio <= 1:
         raise ProjectError("`proportions` of labels that are as fine as the image", fix="leave `proportions` out")
     return replace(config, label_pixel=label_ratio)
+
+
+def sees_label_pixels(config: RobustSettings) -> bool:
+    """Whether batches shall tell of the label's own pixels, or of what its product holds in each."""
+    told = config.robust in ("mixture", "posterior") or config.transition == CROSSWALK
+    return bool(config.proportions) or told
 
 
 def unknown_label_pixel() -> ProjectError:

@@ -15,11 +15,14 @@ from mapmend.core.error_matrix import read_error_matrix, read_transition
 from mapmend.core.errors import ProjectError
 from mapmend.core.manifest import TRUSTS
 from mapmend.losses import robust
+from mapmend.losses.posterior import belief_likelihood, posterior, running_mean
 from mapmend.losses.proportions import proportion_loss, square_cells
 from mapmend.methods.correction import Rules, Trigger, correct_objects
 from mapmend.methods.method import Batch, StepState
-from mapmend.methods.robust_settings import Matrix, RobustSettings, TrustWeights, unknown_label_pixel
+from mapmend.methods.robust_settings import CROSSWALK, Matrix, RobustSettings, TrustWeights, unknown_label_pixel
 from mapmend.methods.teacher import Teacher
+
+_CERTAIN = 0.995  # shares above this are a label taken at its word
 
 
 @dataclass(frozen=True)
@@ -45,16 +48,20 @@ class Robustness(nn.Module):
     Args:
         config: of the method.
         network: that learns; a teacher begins as its copy.
-        classes: K.
+        counts: labelled training pixels per class.
 
     Raises:
         ProjectError: settings that do not go together.
     """
 
     transition: Tensor
+    seen: Tensor
+    frequency: Tensor
+    marginal: Tensor
 
-    def __init__(self, config: RobustSettings, network: nn.Module, classes: int) -> None:
+    def __init__(self, config: RobustSettings, network: nn.Module, counts: Sequence[int]) -> None:
         super().__init__()
+        classes = len(counts)
         self.config = config
         given = [name for name in ("error_matrix", "transition") if getattr(config, name)]
         if (config.robust == "forward") != (len(given) == 1):
@@ -63,15 +70,21 @@ class Robustness(nn.Module):
                 f"'robust: {config.robust}' with {told}",
                 fix="forward, and only forward, takes either `error_matrix` or `transition`",
             )
-        if config.robust == "mixture" and config.correction != "none":
-            raise ProjectError("'robust: mixture' learns no objects to correct", fix="leave out `correction`")
+        if config.robust in ("mixture", "posterior") and config.correction != "none":
+            raise ProjectError(f"'robust: {config.robust}' learns no objects to correct", fix="leave out `correction`")
         if config.robust == "elr" or config.correction != "none":
             self.teacher = Teacher(network, config.teacher_decay)
         if config.correction != "none":
             self.trigger = Trigger()
-        self._met = config.robust != "forward"
+        self._met = config.robust != "forward" or config.transition == CROSSWALK
+        if config.transition == CROSSWALK:
+            self.register_buffer("seen", torch.zeros(classes, classes, dtype=torch.float64))
         if config.robust == "forward":
             self.register_buffer("transition", torch.eye(classes), persistent=False)
+        if config.robust == "posterior":
+            shares = torch.tensor(counts, dtype=torch.float32) / max(sum(counts), 1)
+            self.register_buffer("frequency", shares, persistent=False)
+            self.register_buffer("marginal", torch.zeros(classes))
         if isinstance(config.transition, tuple) and config.transition:
             self._set_transition(config.transition, classes)
 
@@ -144,20 +157,28 @@ class Robustness(nn.Module):
         elif config.robust == "elr":
             assert belief.taught is not None
             loss = partial(robust.early_learning, remembered=belief.taught, strength=config.elr)
+        elif config.robust == "posterior":
+            return self._posterior_loss(logits, belief, weight)
         elif config.robust == "forward":
             if not self._met:
                 raise ProjectError("'robust: forward' has not read its matrix", fix="call `meet` before training")
+            if config.transition == CROSSWALK:
+                self._look_at_mixtures(belief)
             loss = partial(robust.forward_corrected, transition=self.transition)
         elif config.robust == "mixture":
-            if belief.shares is None:
-                raise ProjectError(
-                    "'robust: mixture', and no label has a table of mixtures",
-                    fix="name a crosswalk with a `mixture` in the manifest's `label_legend`",
-                )
-            loss = partial(robust.mixture_cross_entropy, shares=belief.shares)
+            loss = partial(robust.mixture_cross_entropy, shares=_needed(belief.shares, "robust: mixture"))
         else:
             loss = partial(robust.bootstrapping, hard=config.robust == "bootstrap_hard", beta=config.bootstrap)
         return loss(logits, mask, weight=weight, pixel_weight=belief.weight)
+
+    def mended(self, logits: Tensor, belief: Belief) -> Tensor:
+        """The labels B×H×W as they are believed by now: by posterior those that are likeliest, else as they are."""
+        if self.config.robust != "posterior":
+            return belief.mask
+        with torch.no_grad():
+            mean = running_mean(logits, belief.mask, self.marginal)
+            log_r = posterior(logits.float().log_softmax(1), self._prior(belief), mean)
+        return log_r.argmax(1).where(belief.mask != 255, 255)
 
     def proportion_loss(self, logits: Tensor, mask: Tensor, belief: Belief, batch: Batch) -> Tensor:
         """The loss of the class proportions of the label's own pixels, as it was given, corrected by nobody.
@@ -196,6 +217,35 @@ class Robustness(nn.Module):
         if hasattr(self, "teacher"):
             self.teacher.update(network, state.step)
 
+    @torch.no_grad()
+    def _look_at_mixtures(self, belief: Belief) -> None:
+        """T from all labels so far: their pixels' mixtures are as good as true classes on average."""
+        shares = _needed(belief.shares, "transition: crosswalk").movedim(1, -1)
+        labelled = belief.mask != 255
+        if self.training:
+            label = nn.functional.one_hot(belief.mask[labelled], len(self.seen)).double()
+            self.seen += shares[labelled].double().T @ label
+        truths = self.seen.sum(1, keepdim=True)
+        known = self.seen / truths.clamp(min=1e-9)
+        self.transition.copy_(known.where(truths > 0, torch.eye(len(self.seen)).to(known)))
+
+    def _posterior_loss(self, logits: Tensor, belief: Belief, weight: Tensor | None) -> Tensor:
+        if weight is not None:
+            raise ProjectError("'robust: posterior' has no class_weights", fix="leave out one of the two")
+        mean = running_mean(logits, belief.mask, self.marginal)
+        if self.training:
+            self.marginal.copy_(mean)
+        return belief_likelihood(logits, belief.mask, self._prior(belief), mean, pixel_weight=belief.weight)
+
+    def _prior(self, belief: Belief) -> Tensor:
+        """What is believed of each pixel before the image is looked at, B×K×H×W: nothing for certain."""
+        said = belief.shares
+        if said is None:
+            label = belief.mask.where(belief.mask != 255, 0)
+            said = nn.functional.one_hot(label, len(self.frequency)).movedim(-1, 1).float()
+        doubt = self.config.doubt * (said.amax(1, keepdim=True) > _CERTAIN)
+        return (1 - doubt) * said + doubt * self.frequency.view(1, -1, 1, 1)
+
     def _set_transition(self, rows: Matrix, classes: int) -> None:
         if len(rows) != classes or any(len(row) != classes or abs(sum(row) - 1) > 1e-3 for row in rows):
             raise ProjectError(
@@ -224,6 +274,15 @@ class Robustness(nn.Module):
         corrected = torch.from_numpy(np.stack(better)).to(mask)
         state.note("corrected", (corrected != mask).sum() / labelled.sum().clamp(min=1))
         return corrected
+
+
+def _needed(shares: Tensor | None, who: str) -> Tensor:
+    if shares is None:
+        raise ProjectError(
+            f"'{who}', and no label has a table of mixtures",
+            fix="name a crosswalk with a `mixture` in the manifest's `label_legend`",
+        )
+    return shares
 
 
 def _shares(batch: Batch) -> Tensor | None:

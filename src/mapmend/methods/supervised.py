@@ -16,7 +16,7 @@ from mapmend.core.errors import ProjectError
 from mapmend.core.settings import settings
 from mapmend.losses.overlap import dice_loss, lovasz_softmax
 from mapmend.methods.method import Batch, Method, StepState, dates_as_samples, register
-from mapmend.methods.robust_settings import RobustSettings, with_label_pixel
+from mapmend.methods.robust_settings import RobustSettings, sees_label_pixels, with_label_pixel
 from mapmend.methods.robustness import Belief, Robustness
 
 Weight = Annotated[float, Field(ge=0)]
@@ -62,7 +62,7 @@ class Supervised(Method):
             raise ProjectError("all losses of 'supervised' weigh 0", fix="give ce, dice or lovasz a weight")
         if config.label_smoothing and config.robust != "none":
             raise ProjectError(f"'robust: {config.robust}' has no label_smoothing", fix="leave out one of the two")
-        self.robustness = Robustness(config, network, len(counts))
+        self.robustness = Robustness(config, network, counts)
         self.register_buffer("class_weights", _class_weights(config, counts), persistent=False)
 
     def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:
@@ -93,7 +93,7 @@ class Supervised(Method):
     @classmethod
     def sees_label_pixels(cls, config: SupervisedConfig) -> bool:
         """As in `Method`: for class proportions, and for mixtures of classes."""
-        return bool(config.proportions) or config.robust == "mixture"
+        return sees_label_pixels(config)
 
     def meet(self, classes: Sequence[str], folder: Path) -> None:
         """As in `Method`: reads the matrix of a forward-corrected loss."""

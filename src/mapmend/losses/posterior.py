@@ -1,0 +1,84 @@
+"""A label as a belief about each pixel, which what the image shows of all pixels turns into a better one.
+
+The implicit posterior models of Rolf et al., "Resolving Label Uncertainty with Implicit Posterior Models" (UAI 2022):
+a network's q(k|x) is taken for the posterior of a generative model, so that q(k|x) over its mean m_k is in proportion
+to the chance of the image under class k, whatever it is. With a prior belief s about a pixel, r_k ∝ s_k·q_k/m_k is what
+the pixel is then to be believed to be. A class that is common in the map but not in the beliefs loses by the division,
+and one that a belief calls unlikely is found where the image looks like places in which it is likely.
+
+The loss is the likelihood of the beliefs, whose slope is that of cross-entropy against r. The divergences of r and q
+that the paper trains with are zero for any map of one class and for any map that is sure of itself, and fall into that
+where beliefs are strong.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_NEVER = 1e-5  # of a prior: no belief is so sure that no image could move it
+_RAREST = 1e-4  # of a class's share of the map, by which is divided
+_TAKES = 0.05  # what a batch adds to the running mean
+
+
+def posterior(log_q: Tensor, prior: Tensor, marginal: Tensor) -> Tensor:
+    """Logarithm of the posterior r_k ∝ s_k·q_k/m_k, of the shape B×K×….
+
+    Args:
+        log_q: of the network's probabilities, B×K×…
+        prior: s, B×K×…, over the classes they sum to one.
+        marginal: m, K: mean probabilities over all that is mapped.
+    """
+    return F.log_softmax(_joint(log_q, prior, marginal), 1)
+
+
+def belief_likelihood(
+    logits: Tensor,
+    target: Tensor,
+    prior: Tensor,
+    marginal: Tensor,
+    *,
+    pixel_weight: Tensor | None = None,
+    ignore_index: int = 255,
+) -> Tensor:
+    """Mean over the labelled pixels of −log Σ_k s_k·q_k/m_k; may be below 0.
+
+    Args:
+        logits: B×K×…
+        target: B×… int64; only where it has a label is of interest.
+        prior: s, B×K×…
+        marginal: m, K, no gradient.
+        pixel_weight: broadcasts to B×…; 1 for all where None.
+        ignore_index: a pixel without a label.
+
+    Returns:
+        A float32 scalar; 0 where there are no labels.
+    """
+    each = -torch.logsumexp(_joint(F.log_softmax(logits.float(), 1), prior, marginal), 1)
+    labelled = (target != ignore_index).float()
+    counted = labelled if pixel_weight is None else labelled * pixel_weight.float()
+    return (each * counted).sum() / labelled.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def running_mean(logits: Tensor, target: Tensor, before: Tensor, *, ignore_index: int = 255) -> Tensor:
+    """The mean probabilities m, K, after another batch.
+
+    A batch's own mean would take a batch that shows forest alone for a world of forest.
+
+    Args:
+        logits: B×K×…
+        target: B×… int64; labelled pixels count.
+        before: m of the batches before, K; all zero where there were none.
+        ignore_index: a pixel without a label.
+    """
+    labelled = (target != ignore_index).reshape(-1, 1).float()
+    q = F.softmax(logits.float(), 1).movedim(1, -1).reshape(-1, logits.shape[1])
+    mean = (q * labelled).sum(0) / labelled.sum().clamp(min=1)
+    return torch.lerp(before, mean, torch.where(before.any(), _TAKES, 1.0) * labelled.any())
+
+
+def _joint(log_q: Tensor, prior: Tensor, marginal: Tensor) -> Tensor:
+    shape = (1, -1, *[1] * (log_q.ndim - 2))
+    return log_q + prior.float().clamp(min=_NEVER).log() - marginal.clamp(min=_RAREST).log().view(shape)
