@@ -28,7 +28,9 @@ legend: landscape
 sensors: {optical: naip}
 scenes: truth.csv
 steps:
-  - train: {decoder_widths: [128, 64, 32, 16, 16], weights: lite0, steps: 200, batch: 4, crop: 128, workers: 0}
+  - train:
+      {weights: lite0, decoder_widths: [64, 32, 32, 16, 16], lr: 0.003, head_lr: 3, steps: 250, batch: 8, crop: 64,
+       workers: 0}
   - predict: {window: 128, overlap: 32}
 """
 _PREDICT = ("window", "overlap", "batch", "precision")
