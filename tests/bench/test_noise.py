@@ -78,6 +78,12 @@ def test_nothing_is_done_twice_and_other_settings_are_another_trial(say, tmp_pat
     assert say(*words)[0] == 0 and len(trained) == 3
     assert say(*(3 if word == 2 else word for word in words))[0] == 0 and trained == [2, 2, 2, 3, 3]
     assert say("--noise", "swap:rate=0.3", *SMALL, "--out", "out")[0] == 0 and len(trained) == 6
+    assert say(*(96 if word == 128 else word for word in words))[0] == 0 and len(trained) == 8
+
+
+def test_what_stops_one_noise_is_said_before_any_trial(say, tmp_path, trained):
+    assert say(small_project(tmp_path), "--noise", "shift,outdated", "--methods", "ce", "--out", "out")[0] == 2
+    assert not trained
 
 
 def test_a_noisy_label_says_how_it_was_made(tmp_path):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mapmend.core.durable import replace_file
 from mapmend.core.errors import LabelError
+from mapmend.core.grid import grid_to_dict
 from mapmend.core.legend import Legend
 from mapmend.core.manifest import Row, format_manifest
+from mapmend.core.provenance import file_hash
 from mapmend.data.landscape import DATES, write_landscape
 from mapmend.data.prepare import prepare
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
@@ -29,8 +32,8 @@ sensors: {optical: naip}
 scenes: truth.csv
 steps:
   - train:
-      {weights: lite0, decoder_widths: [64, 32, 32, 16, 16], lr: 0.003, head_lr: 3, steps: 250, batch: 8, crop: 64,
-       workers: 0}
+      {weights: lite0, decoder_widths: [64, 48, 32, 24, 16], lr: 0.003, head_lr: 3, ema_decay: 0.97, steps: 200,
+       batch: 4, crop: 128, workers: 0}
   - predict: {window: 128, overlap: 32}
 """
 _PREDICT = ("window", "overlap", "batch", "precision")
@@ -87,11 +90,15 @@ class Ground:
         """Of all labels."""
         return self.project.legend
 
-    @property
+    @cached_property
     def identity(self) -> list[object]:
         """What is mapped, as plain values."""
         sensors = {name: sensor.to_dict() for name, sensor in self.project.sensors.items()}
-        return [self.project.name, self.legend.to_dict(), sensors, [place.site.name for place in self.places]]
+        places = [
+            [place.site.name, place.site.date, grid_to_dict(place.site.grid), file_hash(place.truth)]
+            for place in self.places
+        ]
+        return [self.project.name, self.legend.to_dict(), sensors, places]
 
 
 def landscape_ground(folder: Path, size: int, seed: int) -> Ground:
@@ -158,7 +165,7 @@ def project_ground(project: Project, folder: Path, most: int | None = None) -> G
     kept = {field.name for cls in (NetworkSettings, DataSettings, LoopConfig) for field in fields(cls)}
     train = {key: value for key, value in settings.items() if key in kept}
     predict = {key: value for key, value in project.steps.get("predict", {}).items() if key in _PREDICT}
-    return Ground(replace(project, seed=0), places, train, predict)
+    return Ground(project, places, train, predict)
 
 
 def _trusted(rows: Sequence[Row], references: Sequence[Row]) -> list[str]:

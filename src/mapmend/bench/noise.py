@@ -100,16 +100,23 @@ def bench_noise(
                 ground = landscape_ground(out / "ground" / f"{side}-{seed}", side, seed)
             else:
                 ground = project_ground(project, out / "ground", sites)
-            for noise in planned:
-                folder = out / "labels" / _slug(f"{noise.title}-{len(ground.places)}-{seed}")
-                planted = plant(ground, noise, seed, folder)
-                for name, preset in chosen.items():
-                    posed = _posed(ground, planted, preset, steps, name)
-                    key = {"noise": noise.title, "method": name, "seed": seed, "id": _identity(posed, ground, noise)}
-                    rows.append(trials.run(key, partial(_trial, posed, planted, out, key, device)))
+            asked = list(_asked(ground, planned, chosen, seed, steps, out))  # all of them, before the first is run
+            rows += [trials.run(key, partial(_trial, posed, rate, out, key, device)) for key, posed, rate in asked]
     order = {(noise.title, name): at for at, (noise, name) in enumerate((n, m) for n in planned for m in chosen)}
     rows.sort(key=lambda row: order[row["noise"], row["method"]])
     return NoiseBench(tuple(rows), tuple(compare(rows, BASELINE)))
+
+
+def _asked(
+    ground: Ground, noises: Sequence[Noise], methods: Mapping[str, Preset], seed: int, steps: int | None, out: Path
+) -> Iterator[tuple[dict[str, Any], Project, float]]:
+    """Key, project and share of wrong pixels of each trial of a seed; plants the noise and checks the settings."""
+    for noise in noises:
+        planted = plant(ground, noise, seed, out / "labels" / _slug(f"{noise.title}-{len(ground.places)}-{seed}"))
+        for name, preset in methods.items():
+            posed = _posed(ground, planted, preset, steps, name)
+            key = {"noise": noise.title, "method": name, "seed": seed, "id": _identity(posed, ground, noise)}
+            yield key, posed, planted.rate
 
 
 def scores_of(matrix: ConfusionMatrix) -> dict[str, Any]:
@@ -144,7 +151,7 @@ def _identity(project: Project, ground: Ground, noise: Noise) -> str:
     return value_hash([ground.identity, made, parts])[:12]
 
 
-def _trial(project: Project, planted: Planted, out: Path, key: Mapping[str, Any], device: str) -> dict[str, Any]:
+def _trial(project: Project, wrong: float, out: Path, key: Mapping[str, Any], device: str) -> dict[str, Any]:
     """Train, map and score; the folder of the work is removed at the end."""
     folder = out / "work" / _slug("-".join(map(str, key.values())))
     started = time.monotonic()
@@ -153,7 +160,7 @@ def _trial(project: Project, planted: Planted, out: Path, key: Mapping[str, Any]
     found = score([Shown(job.site, job.folder / "class.tif") for job in jobs], project.legend, project.aoi)
     assert found is not None and found.label is not None
     result = {
-        "wrong": planted.rate,
+        "wrong": wrong,
         "label": scores_of(found.label),
         "map": scores_of(found.map),
         "seconds": round(time.monotonic() - started, 1),
