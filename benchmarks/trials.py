@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from mapmend.bench.trials import Trials
 from mapmend.project import load_project
 from mapmend.run import run
 
-
-class Trials:
-    """Results of named trials, a JSON line each; a trial that has its line is not run again.
-
-    Args:
-        path: of the file; made at the first result.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        lines = path.read_text().splitlines() if path.is_file() else []
-        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
-
-    def run(self, key: Mapping[str, Any], trial: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-        """The result of a trial, from the file or by running it now."""
-        for row in self.rows:
-            if all(row.get(name) == value for name, value in key.items()):
-                return row
-        print(f"running {' '.join(f'{name}={value}' for name, value in key.items())}", flush=True)
-        row = {**key, **trial()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        self.rows.append(row)
-        return row
+__all__ = ["Trials", "machine", "run_project", "spread", "table"]
 
 
 def run_project(plain: Mapping[str, Any], out: Path, data: Path) -> dict[str, Any]:

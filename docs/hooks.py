@@ -88,8 +88,15 @@ def verbs() -> str:
 
 
 def commands() -> dict[str, Callable[..., Any]]:
-    """Verb → function, in the command line's order."""
-    found = ((info.name or info.callback.__name__, info.callback) for info in app.registered_commands if info.callback)
+    """Verb → function, in the command line's order; verbs of a group, like `bench noise`, come last."""
+    parts = [("", app), *((f"{group.name} ", group.typer_instance) for group in app.registered_groups)]
+    found = [
+        (f"{before}{info.name or info.callback.__name__}", info.callback)
+        for before, part in parts
+        if part
+        for info in part.registered_commands
+        if info.callback
+    ]
     return {name.replace("_", "-"): call for name, call in found}
 
 

@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "run": {"core", "project", "steps", "reporting"},
     "scoring": {"core", "raster", "accuracy"},
     "demo": {"core", "data", "accuracy", "project", "reporting", "run"},
+    "bench": {"core", "raster", "data", "accuracy", "train", "project", "maps", "reporting", "run"},
     "sampling": {"core", "raster", "change", "accuracy"},
     "assessing": {"core", "raster", "accuracy", "sampling"},
     "cli": {
@@ -58,6 +59,7 @@ MAY_IMPORT = {
         "demo",
         "sampling",
         "assessing",
+        "bench",
     },
     "__main__": {"cli"},
 }

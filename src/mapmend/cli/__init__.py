@@ -10,7 +10,7 @@ import typer
 from rasterio.errors import NotGeoreferencedWarning
 
 from mapmend import __version__
-from mapmend.cli import judging, maps, projects, samples
+from mapmend.cli import benches, judging, maps, projects, samples
 from mapmend.core.errors import MapmendError
 from mapmend.core.preemption import Preempted
 from mapmend.raster.opening import NotGeoreferenced
@@ -37,6 +37,7 @@ _VERBS = (
 )
 for _verb in _VERBS:
     app.command()(_verb)
+app.add_typer(benches.bench, name="bench")
 
 
 def _show_version(asked: bool) -> None:
