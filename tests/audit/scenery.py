@@ -23,10 +23,14 @@ THREE = Legend(
 
 
 def fields(side: int = 256, cell: int = 32, seed: int = 0) -> np.ndarray:
-    """Legend indices: squares of random classes."""
+    """Legend indices: squares of random classes, crossed by slanted roads, whose edges lie on no lattice."""
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 3, (side // cell, side // cell))
-    return small.repeat(cell, 0).repeat(cell, 1).astype(np.uint8)
+    whole = small.repeat(cell, 0).repeat(cell, 1).astype(np.uint8)
+    rows, cols = np.indices(whole.shape)
+    whole[(rows + 2 * cols) % 61 < 9] = 2
+    whole[(3 * rows - cols) % 83 < 11] = 0
+    return whole
 
 
 def seen(truth: np.ndarray, seed: int = 0, sure: float = 2.0, noise: float = 1.2) -> np.ndarray:

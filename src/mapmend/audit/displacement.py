@@ -29,9 +29,9 @@ def displacement(tiles: Sequence[tuple[SiteViews, Window]]) -> Shift:
     of_model: list[TileSums] = []
     for site, window in tiles:
         view = site.view(window)
-        known = view.probabilities[0] != NODATA
+        known = np.asarray(view.probabilities[0] != NODATA)
         pixels, valid = site.reader.image(window)
-        of_image += tile_sums(pixels, valid.all(axis=0), view.label, _RADIUS)
+        of_image += tile_sums(pixels, np.asarray(valid.all(axis=0)), view.label, _RADIUS)
         of_model += tile_sums(_informative(view.probabilities, known), known, view.label, _RADIUS)
     found = [conclude(of_model), conclude(of_image)]
     return max(found, key=lambda shift: (shift.certain, shift.explained_at_best))

@@ -87,7 +87,17 @@ def examine(judged: Sequence[Judged], legend: Legend, settings: AuditSettings) -
     views = [site.view(window) for site, window in tiles]
     plantings = plant(views, legend, kinds, settings.min_pixels, off, settings.seed)
     observed, differs = features_of(parts), parts.differs
-    fitted = tuple(_fit(name, of_kind, observed, differs) for name, of_kind in plantings.items())
+    fitted = tuple(
+        _fit(name, of_kind, observed, differs)
+        for name, of_kind in plantings.items()
+        if len(parts) and any(wrong.any() for _, wrong in of_kind)
+    )
+    if not fitted:
+        raise LabelError(
+            f"has too few parts of {settings.min_pixels} pixels or more to plant errors into",
+            where=", ".join(dict.fromkeys(one.key for one in judged[:3])),
+            fix="judge more ground, or lower --min-pixels",
+        )
     scores = best_logits(fitted, observed)
     chances = np.where(differs, chance(scores), 0.0)
     order = np.flatnonzero(differs)[np.argsort(-scores[differs], kind="stable")]

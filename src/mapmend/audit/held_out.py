@@ -75,7 +75,8 @@ def read_probabilities(judged: Judged, window: Window, classes: int) -> Bytes:
 
 def read_earlier(judged: Judged, window: Window) -> Bytes:
     """Class indices H×W that the held-out model sees at the earlier date, 255 where it sees none."""
-    return _read(judged, window, "earlier", 1)[0]
+    classes: Bytes = _read(judged, window, "earlier", 1)[0]
+    return classes
 
 
 def _write(predictor: Predictor, site: PreparedSite, block: Window, path: Path, bands: int) -> None:

@@ -23,7 +23,7 @@ from mapmend.audit.review import recalibrated
 from mapmend.audit.settings import AuditSettings
 from mapmend.audit.verdicts import Verdicts, read_verdicts
 from mapmend.core.durable import replace_json, typed_faults
-from mapmend.core.errors import LabelError, ManifestError
+from mapmend.core.errors import LabelError, ManifestError, MapmendError
 from mapmend.core.legend import Legend
 from mapmend.core.plain import suggestion
 from mapmend.core.provenance import RECORD, file_hash, provenance, value_hash
@@ -129,7 +129,8 @@ class _Task:
     ) -> AuditResult:
         """Examine, write all files, and say what was found."""
         settings = self.settings
-        whole = [self.trained, settings.min_pixels, settings.seed, [asdict(file) for file in self.files]]
+        labels = [[file.site, file.date, file.sha256] for file in self.files]
+        whole = [self.trained, settings.min_pixels, settings.seed, labels]
         audit = value_hash(whole)[:16]
         record = Record(audit, self.files, self.legend.to_dict())
         if verdicts is not None:
@@ -223,7 +224,7 @@ def _cleared(out: Path) -> Iterator[None]:
     there = out.exists()
     try:
         yield
-    except Exception:
+    except MapmendError:
         if not there:
             shutil.rmtree(out, ignore_errors=True)
         raise

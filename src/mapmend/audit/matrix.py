@@ -50,7 +50,8 @@ def thresholds_of(histograms: Ints) -> Ints:
     """The median probability of each class where it is proposed: confident are those at or above it, at least 1/2."""
     total = histograms.sum(axis=1)
     median = (histograms.cumsum(axis=1) * 2 < total[:, None]).sum(axis=1)
-    return np.maximum(median, STEPS // 2)
+    thresholds: Ints = np.maximum(median, STEPS // 2)
+    return thresholds
 
 
 def confident_counts(label: Bytes, probabilities: Bytes, thresholds: Ints) -> Ints:
@@ -66,8 +67,10 @@ def noise_matrix(counts: Sequence[Ints], rng: np.random.Generator) -> NoiseMatri
     """The matrix of blocks' confident counts; intervals by drawing blocks anew."""
     every = np.array(counts)
     total = every.sum(axis=0)
-    drawn = np.array([_shares(every[rng.integers(len(every), size=len(every))].sum(axis=0)) for _ in range(_DRAWS)])
-    limits = np.nanquantile(np.where(np.isnan(drawn), _shares(total), drawn), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], 0)
+    drawn = np.array([every[rng.integers(len(every), size=len(every))].sum(axis=0) for _ in range(_DRAWS)])
+    # a draw without any block of a class says nothing of it
+    drawn_shares = np.where(drawn.sum(axis=2, keepdims=True) > 0, _shares(drawn), _shares(total))
+    limits = np.quantile(drawn_shares, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
     known = (total.sum(axis=1) >= _LEAST_PIXELS) & ((every.sum(axis=2) > 0).sum(axis=0) >= _LEAST_BLOCKS)
 
     def rows(values: Floats) -> tuple[tuple[float, ...] | None, ...]:
@@ -91,7 +94,6 @@ def _proposals(label: Bytes, probabilities: Bytes) -> tuple[Bytes, Bytes, npt.ND
 
 
 def _shares(counts: Ints) -> Floats:
-    whole = counts.sum(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        result: Floats = counts / np.where(whole > 0, whole, np.nan)
+    whole = counts.sum(axis=-1, keepdims=True)
+    result: Floats = counts / np.maximum(whole, 1)
     return result

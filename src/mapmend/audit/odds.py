@@ -16,9 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mapmend.audit.ranking import Ranking, fit_ranking
 from mapmend.change.patches import Floats
+
+Bool = npt.NDArray[np.bool_]
 
 SURE = 0.9  # no part is called wrong with more: nothing tells errors from parts that no model gets right
 
@@ -70,7 +73,7 @@ class Budget:
     high: float
 
 
-def fit_kind(name: str, planted: Floats, doubted: Floats, observed: Floats, differs: Floats) -> KindOdds:
+def fit_kind(name: str, planted: Floats, doubted: Bool, observed: Floats, differs: Bool) -> KindOdds:
     """Learn a kind of error from planted parts.
 
     Args:

@@ -34,7 +34,7 @@ class _Moved:
     down: int
     right: int
     name: ClassVar[str] = "moved"
-    measures: ClassVar[Literal["lost"]] = "lost"
+    measures: ClassVar[Literal["lost", "gained"]] = "lost"
 
     def __call__(self, truth: Truth, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], None]:
         """What enters from outside is what lies at the edge."""

@@ -59,7 +59,8 @@ class Parts:
     @property
     def differs(self) -> npt.NDArray[np.bool_]:
         """Which parts have another class proposed than the label's."""
-        return self.label != self.proposed
+        result: npt.NDArray[np.bool_] = self.label != self.proposed
+        return result
 
     def chosen(self, which: npt.NDArray[np.generic]) -> Parts:
         """Some of the parts, by places or by a mask."""
@@ -163,7 +164,8 @@ class Collector:
         pixels = np.bincount(place, together("pixels"), minlength=count).round().astype(np.int64)
         own = np.unique(objects[first], return_inverse=True)[1].ravel()
         site = np.full(count, self.site)
-        return Parts(site, label, proposed, pixels, values[0], values[1:], depth, bounds, own)
+        areas, rest = np.asarray(values[0], np.float64), np.asarray(values[1:], np.float64)
+        return Parts(site, label, proposed, pixels, areas, rest, depth, bounds, own)
 
     def _rows(self, rows: Ints) -> list[Ints]:
         found, start = [], 0
