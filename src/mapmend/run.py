@@ -20,13 +20,13 @@ from mapmend.steps import (
     MODEL,
     PredictOptions,
     change_step,
-    console,
     has_pairs,
     is_first_process,
     predict_step,
     prepare_step,
     train_step,
 )
+from mapmend.training import console
 
 _STATE = "run.json"
 

@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mapmend.calibrate import calibrate
 from mapmend.certain import CertainMap, WantedCertain, of_model, of_reference, write_certain
 from mapmend.change.job import change_maps
 from mapmend.change.record import ChangeResult
-from mapmend.core.errors import JobError, LabelError, ManifestError
-from mapmend.core.grid import ground_pixel_size
+from mapmend.core.errors import JobError, ManifestError
 from mapmend.core.legend import Legend
 from mapmend.core.manifest import two_dates
-from mapmend.core.provenance import file_hash, provenance
-from mapmend.core.sensor import Sensor
-from mapmend.core.settings import from_mapping
-from mapmend.data.augment import photometric
 from mapmend.data.leaks import check_leaks
 from mapmend.data.prepare import prepare
-from mapmend.data.samples import TrainingSet, ValidationSet
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
-from mapmend.data.sites import Prepared, PreparedSite, channel_statistics, load_prepared
+from mapmend.data.sites import Prepared, load_prepared
 from mapmend.data.splits import split_sites
 from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
-from mapmend.nn.build import build_network
-from mapmend.nn.model_folder import ModelCard, load_model, model_hash, read_card, save_model
-from mapmend.nn.spec import NetworkSpec
-from mapmend.nn.warm_start import warm_start
+from mapmend.nn.model_folder import read_card
 from mapmend.predict.estimate import Estimate, total
 from mapmend.predict.job import MapResult, estimate_scene, predict_scene
 from mapmend.predict.predictor import Precision, Predictor, load_predictor
 from mapmend.project import Project
-from mapmend.train.config import LoopConfig
-from mapmend.train.loop import fit
+from mapmend.training import console, train_parts
 
-console = Console(stderr=True)
-
-_LEAST_WINDOW = 256  # of a model that was trained on smaller crops: fewer window edges
 TRAINING, MODEL = "training", "model"
 
 
@@ -86,71 +69,10 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
         start_from: a model whose weights to go on from, as far as they fit.
         device: auto, cpu, cuda or mps.
     """
-    method_class, net, data, loop, own = project.train_settings()
-    if device != "auto":
-        loop = from_mapping(LoopConfig, {**asdict(loop), "accelerator": device.partition(":")[0]}, where="--device")
-    prepared = load_prepared(out / PREPARED)
-    sites = prepared.labelled
-    modalities = _modalities(sites)
+    _, _, data, loop, _ = project.train_settings()
+    sites = load_prepared(out / PREPARED).labelled
     parts = split_sites(sites, block=data.crop, share=data.validation_share, seed=loop.seed)
-    own = method_class.configured(own, _label_ratio([part.site for part in parts if part.trains]))
-    label_pixels = method_class.sees_label_pixels(own)
-    training = TrainingSet(parts, prepared.legend, data.crop, loop.seed, label_pixels=label_pixels)
-    validation = ValidationSet(parts, prepared.legend, data.crop)
-    mean, std = channel_statistics([part.site for part in parts if part.trains])
-    bands = tuple(f"{modality}.{band}" for modality, sensor in modalities.items() for band in sensor.band_names)
-    legend = prepared.legend
-    head = net.head or method_class.head
-    spec = NetworkSpec(net.encoder, net.decoder, len(bands), len(legend), mean, std, net.decoder_widths, head)
-    torch.manual_seed(loop.seed)
-    network, origin = build_network(spec, "none" if start_from is not None else net.weights)
-    side = max(data.crop, _LEAST_WINDOW)
-    cards = {modality: sensor.to_dict() for modality, sensor in modalities.items()}
-    card = ModelCard(network.spec, cards, legend.to_dict(), side, side // 4, bands, method_class.name)
-    if start_from is not None:
-        other, other_card = load_model(start_from)
-        origin = warm_start(network, other, card, other_card)
-    console.print(f"weights: {origin.describe()}", soft_wrap=True, highlight=False)
-    start = {"weights": origin.describe(), "from": model_hash(start_from) if start_from is not None else None}
-    method = method_class(network, own, [int(count) for count in training.counts])
-    method.meet(legend.names, project.folder)
-    result = fit(
-        method,
-        training,
-        validation if len(validation) else None,
-        loop,
-        out / TRAINING,
-        classes=legend.names,
-        identity={"prepared": file_hash(out / PREPARED), "network": spec.to_dict(), "data": asdict(data), **start},
-        header={**start, "parts": [part.describe() for part in parts]},
-        augment=photometric(std, data.photometric),
-    )
-    if not result.first:
-        raise SystemExit(0)  # the first process writes the model and goes on alone
-    asked = project.calibration_settings().calibration
-    config = {
-        "method": method.name,
-        **asdict(net),
-        **asdict(data),
-        **asdict(loop),
-        **asdict(method.config),
-        "calibration": asked,
-    }
-    metrics: dict[str, object] = {
-        "criterion": result.criterion,
-        "best_step": result.best_step,
-        "steps": result.steps,
-        "stopped": result.stopped,
-        "validation": result.metrics,
-    }
-    made = {**provenance(config, seed=loop.seed, inputs=[out / PREPARED]), **start, "seconds": round(result.seconds, 1)}
-    if asked != "none":
-        calibrated = calibrate(network, card, parts, legend, asked, out / TRAINING, loop.seed)
-        console.print(f"calibration: {calibrated.describe()}", soft_wrap=True, highlight=False)
-        metrics["calibration"] = dict(calibrated.evidence)
-        card = replace(card, calibration=calibrated.calibration)
-    card = replace(card, metrics=metrics, provenance=made)
-    return save_model(out / MODEL, network, card)
+    return train_parts(project, out, parts, out / TRAINING, out / MODEL, start_from=start_from, device=device)
 
 
 @dataclass(frozen=True)
@@ -309,32 +231,3 @@ def _tracked(jobs: Sequence[MapJob], word: str) -> Iterator[MapJob]:
 def is_first_process() -> bool:
     """Whether this is the first, or the only, of the processes that torchrun, SLURM or the training loop started."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-
-
-def _label_ratio(sites: Sequence[PreparedSite]) -> float | None:
-    """A label's pixel in pixels of the image, the largest of the sites; None where no label's pixel is known."""
-    ratios = []
-    for site in sites:
-        side = math.prod(ground_pixel_size(site.grid)) ** 0.5
-        if site.label_grid is not None:
-            ratios.append(math.prod(ground_pixel_size(site.label_grid)) ** 0.5 / side)
-        elif site.label_gsd is not None:
-            ratios.append(site.label_gsd / side)
-    return max(ratios, default=None)
-
-
-def _modalities(sites: Sequence[PreparedSite]) -> dict[str, Sensor]:
-    """The sensors that every labelled site has, in the project's order.
-
-    Raises:
-        LabelError: no site is labelled.
-        ManifestError: a site lacks a sensor that another has.
-    """
-    if not sites:
-        raise LabelError("no scene has a label to train on", fix="give the manifest a `label`, or `--from` a model")
-    first = {image.modality: image.source.sensor for image in sites[0].images}
-    for site in sites:
-        if [image.modality for image in site.images] != list(first):
-            have = ", ".join(image.modality for image in site.images)
-            raise ManifestError(f"site '{site.name}' {site.date} has {have}; '{sites[0].name}' has {', '.join(first)}")
-    return first

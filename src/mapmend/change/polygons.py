@@ -67,7 +67,7 @@ class PatchTracer:
 
     def add(self, number: int, window: Window, patches: StripPatches, kept: npt.NDArray[np.bool_]) -> None:
         """Trace a strip's patches where they are kept."""
-        polygons, label = _trace(window, patches, kept)
+        polygons, label = trace(window, patches, kept)
         group = np.full(len(patches.code), -1, np.int64)
         group[patches.border] = self._crossing.of(number)
         own = group[label] < 0
@@ -93,8 +93,8 @@ class PatchTracer:
         self._layer.add(_Found(polygons, code, crossing.pixels[which], crossing.area[which], crossing.certainty[which]))
 
 
-def _trace(window: Window, patches: StripPatches, kept: npt.NDArray[np.bool_]) -> tuple[Polygons, Ints]:
-    """Polygons in the grid's pixel coordinates (column, row), and the patch each of them is."""
+def trace(window: Window, patches: StripPatches, kept: npt.NDArray[np.bool_]) -> tuple[Polygons, Ints]:
+    """Polygons of kept patches in the grid's pixel coordinates (column, row), and the patch each of them is."""
     if not kept.any():
         return np.empty(0, object), np.zeros(0, np.int64)
     marked = np.zeros(window.height * window.width, np.int32)

@@ -140,7 +140,7 @@ def _prepare_site(
             site = replace(site, label=str(layer.path), label_counts=layer.counts, label_gsd=gsd, trust=row.trust)
             rows_path = str(layer.rows) if layer.rows is not None else None
             site = replace(site, label_grid=layer.grid, label_rows=rows_path, label_shares=layer.shares)
-            site = replace(site, split=row.split)
+            site = replace(site, label_files=layer.files, split=row.split)
         reference = reference_of.get((name, date), reference_of.get((name, "")))
         if reference is not None:
             layer = prepare_label(reference, image, grid, legend, folder / f"{stem}_reference.tif", base)

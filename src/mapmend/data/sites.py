@@ -57,6 +57,7 @@ class PreparedSite:
         label_grid: the label's own grid, where its pixels are larger and its file shows them.
         label_rows: raster of places in `label_shares`, where the label's product has a table of mixtures.
         label_shares: what each of the product's codes holds of each class.
+        label_files: what the label was made from.
         reference: class raster for scoring alone, or None.
     """
 
@@ -70,6 +71,7 @@ class PreparedSite:
     label_grid: Grid | None = None
     label_rows: str | None = None
     label_shares: tuple[tuple[float, ...], ...] = ()
+    label_files: tuple[str, ...] = ()
     trust: str = "noisy"
     split: str = ""
     reference: str | None = None
@@ -157,6 +159,7 @@ def _site_to_dict(site: PreparedSite, folder: Path) -> dict[str, object]:
         for image in site.images
     ]
     files: dict[str, object] = {name: _relative(getattr(site, name), folder) for name in _FILES}
+    files["label_files"] = [_relative(file, folder) for file in site.label_files]
     if site.label_shares:
         files["label_shares"] = site.label_shares
     if site.label_grid is not None:
@@ -187,6 +190,7 @@ def _site_from_dict(plain: Mapping[str, Any], folder: Path) -> PreparedSite:
         label_grid=grid_from_dict(plain["label_grid"]) if "label_grid" in plain else None,
         label_rows=_absolute(plain["label_rows"], folder),
         label_shares=tuple(tuple(row) for row in plain.get("label_shares", ())),
+        label_files=tuple(str(folder.absolute() / file) for file in plain.get("label_files", ())),
         label_gsd=plain["label_gsd"],
         label_counts=tuple(plain["label_counts"]),
         trust=plain["trust"],

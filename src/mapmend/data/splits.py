@@ -78,7 +78,7 @@ def split_sites(
     dates: dict[str, list[PreparedSite]] = {}
     for site in sites:
         dates.setdefault(site.name, []).append(site)
-    tied, by_pixels = groups([_place(of_name) for of_name in dates.values()])
+    tied, by_pixels = groups([place_of(of_name) for of_name in dates.values()])
     if len(tied) >= _ENOUGH_SITES:
         held = _draw_groups(tied, share * len(dates), rng)
         return tuple(_whole(site, validates=site.name in held) for site in sites)
@@ -86,11 +86,12 @@ def split_sites(
     blocks = {
         name: () if name in by_pixels else _draw_blocks(of_name, block, share, rng) for name, of_name in dates.items()
     }
-    shared = {name: _shared(name, group, dates, blocks) for group in tied for name in group}
+    shared = {name: shared_blocks(name, group, dates, blocks) for group in tied for name in group}
     return tuple(SitePart(site, True, blocks[site.name], block // 8, shared[site.name]) for site in sites)
 
 
-def _place(dates: Sequence[PreparedSite]) -> Place:
+def place_of(dates: Sequence[PreparedSite]) -> Place:
+    """The ground of a site's dates, and all of their images."""
     files = chain.from_iterable(source.files for site in dates for source in site.sources)
     return Place(dates[0].name, "train", dates[0].grid, tuple(dict.fromkeys(files)))
 
@@ -122,7 +123,7 @@ def _draw_blocks(
     ]
     if len(lattice) < 4:
         return ()
-    held = np.array([_classes_in(dates, window) for window in lattice])
+    held = np.array([classes_in(dates, window) for window in lattice])
     labelled = np.flatnonzero(held.any(1))
     if len(labelled) < 2:
         return ()
@@ -137,7 +138,7 @@ def _draw_blocks(
     return tuple(lattice[index] for index in sorted(draws[max(range(_DRAWS), key=shown)]))
 
 
-def _classes_in(dates: Sequence[PreparedSite], window: Window) -> np.ndarray:
+def classes_in(dates: Sequence[PreparedSite], window: Window) -> np.ndarray:
     """Which of the 255 ids the labels of a site's dates hold in a window."""
     held = np.zeros(NODATA, bool)
     for label in (site.label for site in dates if site.label is not None):
@@ -147,7 +148,7 @@ def _classes_in(dates: Sequence[PreparedSite], window: Window) -> np.ndarray:
     return held
 
 
-def _shared(
+def shared_blocks(
     name: str,
     group: Sequence[str],
     dates: Mapping[str, Sequence[PreparedSite]],

@@ -33,6 +33,7 @@ WriteBatch = Callable[[Geometries, Mapping[str, Sequence[Any] | npt.NDArray[Any]
 _NUMPY: dict[type, type] = {str: object, int: np.int64, float: np.float64}
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 _GEOMETRY = "geometry"
+_RECORD = "mapmend_record"
 
 _STYLES = """
 CREATE TABLE layer_styles (
@@ -53,6 +54,7 @@ def geopackage_writer(
     style: str = "",
     *,
     geometry: Literal["Polygon", "Point"] = "Polygon",
+    record: str = "",
 ) -> Iterator[WriteBatch]:
     """Write a GeoPackage of one layer, which appears whole at the end or not at all.
 
@@ -63,6 +65,7 @@ def geopackage_writer(
         grid: whose CRS the geometries have; without a CRS their coordinates are the grid's own.
         style: QML, which QGIS applies to the layer when it is opened.
         geometry: type of all geometries.
+        record: a text that goes into a table of its own, for `read_record`.
 
     Raises:
         DiskError: the disk is full.
@@ -91,9 +94,21 @@ def geopackage_writer(
 
         write(np.zeros(0, object), {name: () for name in fields})
         yield write
-        if style:
-            with _faults(path):
+        with _faults(path):
+            if style:
                 _add_style(part, layer, style)
+            if record:
+                _add_record(part, record)
+
+
+def read_record(path: Path) -> str | None:
+    """The text that was written into a GeoPackage as its `record`; None where it has none, or is no GeoPackage."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            found = database.execute(f"SELECT content FROM {_RECORD}").fetchone()
+    except sqlite3.Error:
+        return None
+    return str(found[0]) if found else None
 
 
 @contextmanager
@@ -143,18 +158,29 @@ def _geo_metadata(grid: Grid, extents: Sequence[npt.NDArray[np.float64]]) -> dic
     return {"version": "1.1.0", "primary_column": _GEOMETRY, "columns": {_GEOMETRY: column}}
 
 
-def _add_style(part: Path, layer: str, style: str) -> None:
+def _add_record(part: Path, record: str) -> None:
+    with closing(sqlite3.connect(part)) as database, database:
+        database.execute(f"CREATE TABLE {_RECORD} (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, content TEXT)")
+        _list_table(database, _RECORD)
+        database.execute(f"INSERT INTO {_RECORD} (content) VALUES (?)", (record,))
+
+
+def _list_table(database: sqlite3.Connection, name: str) -> None:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    database.execute(
+        "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change, srs_id)"
+        " VALUES (?, 'attributes', ?, '', ?, 0)",
+        (name, name, now),
+    )
+
+
+def _add_style(part: Path, layer: str, style: str) -> None:
     with closing(sqlite3.connect(part)) as database, database:
         [geometry] = database.execute(
             "SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?", (layer,)
         ).fetchone()
         database.execute(_STYLES)
-        database.execute(
-            "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change, srs_id)"
-            " VALUES ('layer_styles', 'attributes', 'layer_styles', '', ?, 0)",
-            (now,),
-        )
+        _list_table(database, "layer_styles")
         database.execute(
             "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,"
             " styleQML, styleSLD, useAsDefault, description, owner) VALUES ('', '', ?, ?, ?, ?, '', 1, ?, '')",

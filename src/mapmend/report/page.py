@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mapmend import __version__
@@ -38,7 +38,7 @@ def write_report(data: ReportData, path: str | Path) -> Path:
 def render(data: ReportData) -> str:
     """The page as text. What comes from outside is escaped; nothing is loaded from anywhere."""
     accuracies = accuracy_parts(data)
-    template = _environment().get_template("template.html.j2")
+    template = environment().get_template("template.html.j2")
     parts = {
         "data": data,
         "version": __version__,
@@ -63,15 +63,16 @@ def render(data: ReportData) -> str:
     )
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("mapmend.report", ""),
+def environment(package: str = "mapmend.report") -> Environment:
+    """Templates of a package, beside those of the reports; what they fill in is escaped."""
+    found = Environment(
+        loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader("mapmend.report", "")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    found.filters |= {
         "fraction": wording.fraction,
         "signed": wording.signed,
         "percent": wording.percent,
@@ -85,15 +86,16 @@ def _environment() -> Environment:
         "css": _css,
         "shade": _shade,
     }
-    environment.tests["branch"] = lambda value: isinstance(value, Mapping | list | tuple) and len(value) > 0
-    environment.globals |= {
+    found.tests["branch"] = lambda value: isinstance(value, Mapping | list | tuple) and len(value) > 0
+    found.globals |= {
         "metric_texts": wording.METRIC_TEXTS,
         "change_texts": wording.CHANGE_TEXTS,
         "signs": VERDICT_SIGNS,
         "Markup": Markup,
         "most_across": _MOST_ACROSS,
+        "shade": _shade,
     }
-    return environment
+    return found
 
 
 def _css(colour: Rgb) -> str:

@@ -1,0 +1,167 @@
+"""How likely a part is wrong, and how many errors a number of looks will find, without knowing the truth.
+
+For each kind of error, scores of the label's parts are a mixture f = (1 − π) f0 + π f1 of others and of errors of that
+kind, and planted errors show f1. Since f ≥ π f1, the share π is at most P(score > t) / P1(score > t) for every t.
+Where the label has errors of the kind, that bound stays level towards high scores, and its lowest value stands for π;
+where it has none, the bound falls to nothing (compare Blanchard, Lee and Scott 2010; Elkan and Noto 2008). Then
+
+    P(wrong | score) = π f1 / (π f1 + (1 − π) f0),
+
+with f0 from the label's own parts, each weighed by how likely it is right: an expectation-maximisation of few rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mapmend.audit.ranking import Ranking, fit_ranking
+from mapmend.change.patches import Floats
+
+Bool = npt.NDArray[np.bool_]
+
+SURE = 0.9  # no part is called wrong with more: nothing tells errors from parts that no model gets right
+
+_LEVEL_AT = (0.5, 0.6, 0.7, 0.8)  # quantiles of planted scores above which the bound should stay level, and
+_FURTHER = (0.9, 0.95)  # where it has fallen to nothing if the kind is absent
+_LEVEL = 0.5  # of its value at the median, that the bound keeps where the kind is present
+_LEAST_SHARE = 1e-4
+_LEAST_RIGHT = 0.02  # weight of a part that is certainly wrong: the others may not vanish altogether
+_ROUNDS = 3
+_MOST = 20.0  # of a logit
+_RANGE = 0.9
+_DRAWS = 200
+
+
+@dataclass(frozen=True)
+class KindOdds:
+    """How a kind of error is told.
+
+    Attributes:
+        name: of the kind.
+        ranking: gives the score.
+        share: π, of the suspicious parts.
+        low: the same, one standard error lower.
+        high: one standard error higher.
+        present: whether the label has errors of this kind.
+    """
+
+    name: str
+    ranking: Ranking
+    share: float
+    low: float
+    high: float
+    present: bool
+
+    def logit(self, features: Floats, share: float | None = None) -> Floats:
+        """Log of the odds that parts with these features are errors of the kind, for π or another share."""
+        pi = self.share if share is None else share
+        result: Floats = self.ranking.score(features) + np.log(pi / (1 - pi))
+        return result
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What looking at the first so many objects finds: errors that are expected, and the range of 90 % of draws."""
+
+    looks: int
+    expected: float
+    low: float
+    high: float
+
+
+def fit_kind(name: str, planted: Floats, doubted: Bool, observed: Floats, differs: Bool) -> KindOdds:
+    """Learn a kind of error from planted parts.
+
+    Args:
+        name: of the kind.
+        planted: features N×F of planted parts.
+        doubted: N, which of them have another class proposed.
+        observed: features M×F of the label's parts.
+        differs: M, which of these have another class proposed.
+    """
+    right = np.ones(len(observed))
+    ranking = fit_ranking(planted, observed, right)
+    for number in range(_ROUNDS):
+        share, _, _, _ = _share(ranking, planted[doubted], observed[differs])
+        score = ranking.score(observed)
+        if number == 0:  # against all parts, not yet the right ones
+            wrong = np.minimum(SURE, share * np.exp(np.minimum(score, _MOST)))
+        else:
+            wrong = chance(score + np.log(share / (1 - share)))
+        right = np.maximum(1 - wrong * differs, _LEAST_RIGHT)
+        ranking = fit_ranking(planted, observed, right)
+    return KindOdds(name, ranking, *_share(ranking, planted[doubted], observed[differs]))
+
+
+def chance(logits: Floats) -> Floats:
+    """P(wrong), at most `SURE`."""
+    result: Floats = np.minimum(SURE, 1 / (1 + np.exp(-np.clip(logits, -_MOST, _MOST))))
+    return result
+
+
+def best_logits(kinds: Sequence[KindOdds], features: Floats, rng: np.random.Generator | None = None) -> Floats:
+    """The largest of the kinds' logits: a part is wrong in the way that suits it best.
+
+    Args:
+        kinds: that are known.
+        features: of the parts.
+        rng: draws each share within its error instead of taking it as it is.
+    """
+
+    def share(kind: KindOdds) -> float:
+        if rng is None:
+            return kind.share
+        drawn = kind.share + (kind.high - kind.low) / 2 * rng.standard_normal()
+        return float(np.clip(drawn, _LEAST_SHARE, 1 - _LEAST_SHARE))
+
+    result: Floats = np.max([kind.logit(features, share(kind)) for kind in kinds], axis=0)
+    return result
+
+
+def budget_of(
+    chances: Floats, draws: Sequence[Floats], looks: Sequence[int], rng: np.random.Generator
+) -> tuple[Budget, ...]:
+    """Budgets of a ranked list.
+
+    Args:
+        chances: P(wrong) of the objects, in the order of the list.
+        draws: the same for drawn shares.
+        looks: numbers of objects; those beyond the list's end are left out.
+        rng: draws whether each object is wrong.
+    """
+    found = []
+    for number in [one for one in looks if one <= len(chances)]:
+        counts = [
+            float((rng.random(number) < of_draw[:number]).sum())
+            for of_draw in draws
+            for _ in range(_DRAWS // len(draws))
+        ]
+        low, high = np.quantile(counts, [(1 - _RANGE) / 2, (1 + _RANGE) / 2])
+        found.append(Budget(number, float(chances[:number].sum()), float(low), float(high)))
+    return tuple(found)
+
+
+def _share(ranking: Ranking, planted: Floats, observed: Floats) -> tuple[float, float, float, bool]:
+    """π with its error, from the scores of suspicious parts, and whether the bound stays level.
+
+    Counts are taken one standard deviation too small, so that a chance dip is no bound that nobody can rely on.
+    """
+    if not len(planted) or not len(observed):
+        return _LEAST_SHARE, _LEAST_SHARE, _LEAST_SHARE, False
+    scores, of_planted = ranking.score(observed), ranking.score(planted)
+    bounds = {}
+    for quantile in (*_LEVEL_AT, *_FURTHER):
+        above = float((scores > np.quantile(of_planted, quantile)).sum())
+        whole = len(observed) * (1 - quantile)
+        bounds[quantile] = (max(above - above**0.5, 0.0) / whole, above**0.5 / whole)
+    level = min(bounds[quantile] for quantile in _LEVEL_AT)
+    present = level[0] > 0 and level[0] >= _LEVEL * bounds[_LEVEL_AT[0]][0]
+    value, error = level if present else min(bounds.values())
+    low, share, high = (
+        float(np.clip(one, _LEAST_SHARE, 1 - _LEAST_SHARE)) for one in (value - error, value, value + error)
+    )
+    return share, low, high, present

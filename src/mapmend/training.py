@@ -1,0 +1,172 @@
+"""A training of a project's method: on what, from which weights, and into which model folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from mapmend.calibrate import calibrate
+from mapmend.core.errors import LabelError, ManifestError
+from mapmend.core.grid import ground_pixel_size
+from mapmend.core.provenance import file_hash, provenance
+from mapmend.core.sensor import Sensor
+from mapmend.core.settings import from_mapping
+from mapmend.data.augment import photometric
+from mapmend.data.samples import TrainingSet, ValidationSet
+from mapmend.data.sites import PreparedSite, channel_statistics, load_prepared
+from mapmend.data.splits import SitePart
+from mapmend.maps import PREPARED
+from mapmend.nn.build import build_network
+from mapmend.nn.model_folder import ModelCard, load_model, model_hash, read_card, save_model
+from mapmend.nn.spec import NetworkSpec
+from mapmend.nn.warm_start import warm_start
+from mapmend.project import Project
+from mapmend.train.config import LoopConfig
+from mapmend.train.loop import fit
+
+console = Console(stderr=True)
+
+LABELS = "labels"
+"""Key of a model's provenance: name and SHA-256 of every label file that it learned from; null where nobody knows."""
+
+_LEAST_WINDOW = 256  # of a model that was trained on smaller crops: fewer window edges
+
+
+def train_parts(
+    project: Project,
+    out: Path,
+    parts: Sequence[SitePart],
+    training_folder: Path,
+    model_folder: Path,
+    *,
+    start_from: Path | None = None,
+    device: str = "auto",
+    validates: bool = True,
+) -> Path:
+    """Train the project's method on parts of its prepared sites; the model folder.
+
+    Args:
+        project: whose `train` settings are used.
+        out: holds what `prepare_step` left.
+        parts: what is trained on, and the blocks that are held out from it.
+        training_folder: checkpoints and log, from which an interrupted training goes on.
+        model_folder: where the model goes.
+        start_from: a model whose weights to go on from, as far as they fit.
+        device: auto, cpu, cuda or mps.
+        validates: whether the held-out blocks choose the weights and calibrate them. If not, nobody looks at their
+            labels: the last weights are taken, and are not calibrated.
+    """
+    method_class, net, data, loop, own = project.train_settings()
+    if device != "auto":
+        loop = from_mapping(LoopConfig, {**asdict(loop), "accelerator": device.partition(":")[0]}, where="--device")
+    legend = load_prepared(out / PREPARED).legend
+    modalities = _modalities([part.site for part in parts])
+    own = method_class.configured(own, _label_ratio([part.site for part in parts if part.trains]))
+    label_pixels = method_class.sees_label_pixels(own)
+    training = TrainingSet(parts, legend, data.crop, loop.seed, label_pixels=label_pixels)
+    validation = ValidationSet(parts, legend, data.crop) if validates else None
+    mean, std = channel_statistics([part.site for part in parts if part.trains])
+    bands = tuple(f"{modality}.{band}" for modality, sensor in modalities.items() for band in sensor.band_names)
+    head = net.head or method_class.head
+    spec = NetworkSpec(net.encoder, net.decoder, len(bands), len(legend), mean, std, net.decoder_widths, head)
+    torch.manual_seed(loop.seed)
+    network, origin = build_network(spec, "none" if start_from is not None else net.weights)
+    side = max(data.crop, _LEAST_WINDOW)
+    cards = {modality: sensor.to_dict() for modality, sensor in modalities.items()}
+    card = ModelCard(network.spec, cards, legend.to_dict(), side, side // 4, bands, method_class.name)
+    if start_from is not None:
+        other, other_card = load_model(start_from)
+        origin = warm_start(network, other, card, other_card)
+    console.print(f"weights: {origin.describe()}", soft_wrap=True, highlight=False)
+    told: dict[str, object] = {"prepared": file_hash(out / PREPARED)}
+    if not validates:
+        told["unseen"] = [part.describe() for part in parts]
+    start = {"weights": origin.describe(), "from": model_hash(start_from) if start_from is not None else None}
+    method = method_class(network, own, [int(count) for count in training.counts])
+    method.meet(legend.names, project.folder)
+    result = fit(
+        method,
+        training,
+        validation if validation is not None and len(validation) else None,
+        loop,
+        training_folder,
+        classes=legend.names,
+        identity={**told, "network": spec.to_dict(), "data": asdict(data), **start},
+        header={**start, "parts": [part.describe() for part in parts]},
+        augment=photometric(std, data.photometric),
+    )
+    if not result.first:
+        raise SystemExit(0)  # the first process writes the model and goes on alone
+    asked = project.calibration_settings().calibration if validates else "none"
+    config = {
+        "method": method.name,
+        **asdict(net),
+        **asdict(data),
+        **asdict(loop),
+        **asdict(method.config),
+        "calibration": asked,
+    }
+    metrics: dict[str, object] = {
+        "criterion": result.criterion,
+        "best_step": result.best_step,
+        "steps": result.steps,
+        "stopped": result.stopped,
+        "validation": result.metrics,
+    }
+    made = {**provenance(config, seed=loop.seed, inputs=[out / PREPARED]), **start, "seconds": round(result.seconds, 1)}
+    made["labels"] = _labels_seen(parts, start_from)
+    if asked != "none":
+        calibrated = calibrate(network, card, parts, legend, asked, training_folder, loop.seed)
+        console.print(f"calibration: {calibrated.describe()}", soft_wrap=True, highlight=False)
+        metrics["calibration"] = dict(calibrated.evidence)
+        card = replace(card, calibration=calibrated.calibration)
+    card = replace(card, metrics=metrics, provenance=made)
+    return save_model(model_folder, network, card)
+
+
+def _labels_seen(parts: Sequence[SitePart], start_from: Path | None) -> list[dict[str, str]] | None:
+    """Label files that were learned from, those of the model that was gone on from included; None: nobody knows."""
+    files = sorted({file for part in parts for file in part.site.label_files})
+    if not all(part.site.label_files for part in parts):
+        return None
+    seen = {file_hash(file): Path(file).name for file in files}
+    if start_from is not None:
+        earlier = read_card(start_from).provenance.get(LABELS)
+        if not isinstance(earlier, list):
+            return None
+        seen = {one["sha256"]: one["name"] for one in earlier} | seen
+    return [{"name": name, "sha256": sha256} for sha256, name in seen.items()]
+
+
+def _label_ratio(sites: Sequence[PreparedSite]) -> float | None:
+    """A label's pixel in pixels of the image, the largest of the sites; None where no label's pixel is known."""
+    ratios = []
+    for site in sites:
+        side = math.prod(ground_pixel_size(site.grid)) ** 0.5
+        if site.label_grid is not None:
+            ratios.append(math.prod(ground_pixel_size(site.label_grid)) ** 0.5 / side)
+        elif site.label_gsd is not None:
+            ratios.append(site.label_gsd / side)
+    return max(ratios, default=None)
+
+
+def _modalities(sites: Sequence[PreparedSite]) -> dict[str, Sensor]:
+    """The sensors that every labelled site has, in the project's order.
+
+    Raises:
+        LabelError: no site is labelled.
+        ManifestError: a site lacks a sensor that another has.
+    """
+    if not sites:
+        raise LabelError("no scene has a label to train on", fix="give the manifest a `label`, or `--from` a model")
+    first = {image.modality: image.source.sensor for image in sites[0].images}
+    for site in sites:
+        if [image.modality for image in site.images] != list(first):
+            have = ", ".join(image.modality for image in site.images)
+            raise ManifestError(f"site '{site.name}' {site.date} has {have}; '{sites[0].name}' has {', '.join(first)}")
+    return first
