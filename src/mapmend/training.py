@@ -73,7 +73,10 @@ def train_parts(
     mean, std = channel_statistics([part.site for part in parts if part.trains])
     bands = tuple(f"{modality}.{band}" for modality, sensor in modalities.items() for band in sensor.band_names)
     head = net.head or method_class.head
-    spec = NetworkSpec(net.encoder, net.decoder, len(bands), len(legend), mean, std, net.decoder_widths, head)
+    frequencies = training.frequencies() if method_class.knows_frequencies(own) else ()
+    spec = NetworkSpec(
+        net.encoder, net.decoder, len(bands), len(legend), mean, std, net.decoder_widths, head, frequencies
+    )
     torch.manual_seed(loop.seed)
     network, origin = build_network(spec, "none" if start_from is not None else net.weights)
     side = max(data.crop, _LEAST_WINDOW)

@@ -118,6 +118,14 @@ def test_shares_are_those_of_the_code_that_lies_there(prepared):
     assert not outside[:, 10:].any() and outside[:, :10, :10].any()
 
 
+def test_frequencies_are_those_of_the_mixtures(prepared):
+    _, read, codes = prepared
+    told = {11: [1, 0, 0, 0], 41: [0, 0.9, 0.1, 0], 81: [0, 0, 1, 0], 24: [0, 0.05, 0.15, 0.8]}
+    expected = np.mean([told[int(code)] for code in codes.ravel()], axis=0)
+    parts = split_sites(read.labelled, block=64, share=0.0, seed=0)
+    assert TrainingSet(parts, read.legend, 64, 0).frequencies() == pytest.approx(expected, abs=0.003)
+
+
 def test_samples_turn_cells_and_shares_with_the_label(prepared):
     _, read, _ = prepared
     parts = split_sites(read.labelled, block=64, share=0.0, seed=0)

@@ -112,9 +112,17 @@ def test_sparse_labels_are_found(tmp_path):
     labels = np.full((300, 300), 255, np.uint8)
     labels[250:254, 30:34], labels[20:24, 280:284] = 1, 2
     dataset = TrainingSet(split_sites(sites(tmp_path, [(300, 300)], labels=[labels]), block=64, share=0), LEGEND, 64, 0)
-    assert dataset.counts.tolist() == [16, 16]
+    assert dataset.counts.tolist() == [16, 16] and dataset.frequencies() == (0.5, 0.5)
     hits = [bool((dataset[step, 0, 0]["mask"] != 255).any()) for step in range(40)]
     assert np.mean(hits) > 0.5  # of uniform crops 6 % would hold a label
+
+
+def test_a_class_that_no_label_knows_still_has_a_frequency(tmp_path):
+    labels = np.full((100, 100), 2, np.uint8)
+    labels[0, 60] = 1
+    parts = split_sites(sites(tmp_path, [(100, 100)], labels=[labels]), block=64, share=0)
+    rare, common = TrainingSet(parts, LEGEND, 64, 0).frequencies()
+    assert rare == pytest.approx(1 / 10_000, rel=0.01) and rare + common == pytest.approx(1)
 
 
 def test_small_scenes_are_padded_with_invalid_pixels(tmp_path):

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -5,6 +7,8 @@ from tests.nn.tiny_networks import image_of, network_of, spec_of
 
 from mapmend.core.errors import ModelError
 from mapmend.nn.build import Network, NetworkSpec, build_network
+
+FREQUENT = (0.7, 0.2, 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +112,24 @@ def test_a_spec_survives_json():
     assert build_network(spec)[0].spec == spec
 
 
+def test_logits_start_from_frequencies_that_the_spec_tells_and_no_weight_holds():
+    plain, knowing = (network_of("rp64", "concat", head="cosine", **more) for more in ({}, {"frequencies": FREQUENT}))
+    knowing.load_state_dict(plain.state_dict())
+    image = image_of()
+    with torch.inference_mode():
+        apart = knowing.eval()(image) - plain.eval()(image)
+        torch.testing.assert_close(knowing.pixels(image).logits, knowing(image))
+    expected = torch.tensor([math.log(share) for share in FREQUENT]).view(-1, 1, 1).expand_as(apart[0])
+    torch.testing.assert_close(apart[0], expected, atol=1e-5, rtol=0)
+    assert "frequencies" not in plain.spec.to_dict()
+    assert NetworkSpec.from_dict(knowing.spec.to_dict()) == knowing.spec
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
+        ({"frequencies": [0.5, 0.5]}, "2 frequencies for 3 classes"),
+        ({"frequencies": [0.5, 0.5, 0.0]}, "frequency is not above 0"),
         ({"encodr": "x"}, "did you mean 'encoder'"),
         ({"classes": "3"}, "classes"),
         ({"classes": 0}, "0 classes"),

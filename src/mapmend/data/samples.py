@@ -15,13 +15,14 @@ from mapmend.core.grid import Window, ground_pixel_size, windows
 from mapmend.core.legend import NODATA, Legend, load_crosswalk
 from mapmend.core.manifest import TRUSTS
 from mapmend.core.thinning import evenly
-from mapmend.data.label_pixels import LabelPixels, certain_shares, rows_as_they_are, spread_shares
+from mapmend.data.label_pixels import SHARES, LabelPixels, certain_shares, rows_as_they_are, spread_shares
 from mapmend.data.sites import PreparedSite
 from mapmend.data.splits import SitePart
 from mapmend.raster.reading import LabelReader, Reader
 
 _CELL = 64  # side of the cells by which labelled places are remembered
 _STRIP = 2048  # side of the windows in which labels are surveyed
+_RAREST = 1e-4  # share of a class that labels do not know
 _SQUARE = 0.05  # pixels whose sides differ by less may be turned by a quarter
 
 Sample = dict[str, Tensor]
@@ -30,10 +31,17 @@ Key = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class LabelSurvey:
-    """What a part's trainable labels hold: labelled pixels per cell (rows × columns) and per class."""
+    """What a part's trainable labels hold.
+
+    Attributes:
+        cells: labelled pixels per cell, rows × columns.
+        counts: labelled pixels per class.
+        shares: the same as the mixtures of the label's product tell it, where it has them; else `counts`.
+    """
 
     cells: np.ndarray
     counts: np.ndarray
+    shares: np.ndarray
 
 
 class SiteReader:
@@ -77,17 +85,19 @@ def survey(part: SitePart, legend: Legend) -> LabelSurvey:
     reader = SiteReader(part.site, legend)
     height, width = (int(n) for n in part.site.grid.shape)
     cells = np.zeros((-(-height // _CELL), -(-width // _CELL)), np.int64)
-    counts = np.zeros(len(legend), np.int64)
+    counts, shares = np.zeros(len(legend), np.int64), np.zeros(len(legend))
     for window in windows(part.site.grid, _STRIP):
         label = reader.label(window)
         label[part.excluded(window)] = NODATA
         counts += np.bincount(label.ravel(), minlength=256)[: len(legend)]
+        if part.site.label_shares:
+            shares += reader.shares(window)[:, label != NODATA].sum(1) / SHARES
         labelled = (label != NODATA).astype(np.int64)
         by_row = np.add.reduceat(labelled, np.arange(0, window.height, _CELL), axis=0)
         by_cell = np.add.reduceat(by_row, np.arange(0, window.width, _CELL), axis=1)
         top, left = window.row // _CELL, window.col // _CELL
         cells[top : top + by_cell.shape[0], left : left + by_cell.shape[1]] += by_cell
-    return LabelSurvey(cells, counts)
+    return LabelSurvey(cells, counts, shares if part.site.label_shares else counts)
 
 
 class TrainingSet(Dataset[Sample]):
@@ -114,6 +124,7 @@ class TrainingSet(Dataset[Sample]):
         training = [part for part in parts if part.trains]
         surveys = [survey(part, legend) for part in training]
         self.counts = np.sum([s.counts for s in surveys], axis=0) if surveys else np.zeros(len(legend), np.int64)
+        self._beliefs = np.sum([s.shares for s in surveys], axis=0) if surveys else np.zeros(len(legend))
         present = [name for name, count in zip(legend.names, self.counts, strict=True) if count]
         if not present:
             raise LabelError("no pixel is labelled for training", fix="check labels, splits and crosswalk")
@@ -128,6 +139,11 @@ class TrainingSet(Dataset[Sample]):
         ends = np.cumsum([s.cells.size for s in surveys])
         self._offsets = np.concatenate([[0], ends[:-1]])
         self._cumulative = np.cumsum(np.concatenate([s.cells.ravel() for s in surveys]))
+
+    def frequencies(self) -> tuple[float, ...]:
+        """Share of each class in the labels, or in the mixtures that their product stands for; none below 1e-4."""
+        shares = np.maximum(self._beliefs / self._beliefs.sum(), _RAREST)
+        return tuple(round(float(share), 6) for share in shares / shares.sum())
 
     def __getitem__(self, key: Key) -> Sample:
         """The sample of (step, rank, position in the batch): image T×C×H×W, mask T×H×W, valid T×M×H×W, trust."""

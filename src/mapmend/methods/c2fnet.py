@@ -118,6 +118,11 @@ class C2FNet(Method):
         """As in `Method`: for class proportions, and for mixtures of classes."""
         return sees_label_pixels(config)
 
+    @classmethod
+    def knows_frequencies(cls, config: C2FNetConfig) -> bool:
+        """As in `Method`: cosines have no bias, and would give all features the direction of the commonest class."""
+        return True
+
     def meet(self, classes: Sequence[str], folder: Path) -> None:
         """As in `Method`: reads the matrix of a forward-corrected loss."""
         self.config = replace(self.config, transition=self.robustness.meet(classes, folder) or self.config.transition)

@@ -102,6 +102,11 @@ class Method(nn.Module, ABC):
         """Whether batches shall tell of the label's own pixels, for these settings."""
         return False
 
+    @classmethod
+    def knows_frequencies(cls, config: Any) -> bool:
+        """Whether the network's logits start from the classes' frequencies, for these settings."""
+        return False
+
     @abstractmethod
     def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:
         """Yield named losses, scalars; `backward` runs on each before the next is asked for.

@@ -95,6 +95,11 @@ class Supervised(Method):
         """As in `Method`: for class proportions, and for mixtures of classes."""
         return sees_label_pixels(config)
 
+    @classmethod
+    def knows_frequencies(cls, config: SupervisedConfig) -> bool:
+        """As in `Method`: for beliefs, which are learned from how a pixel's class differs from what is frequent."""
+        return config.robust == "posterior"
+
     def meet(self, classes: Sequence[str], folder: Path) -> None:
         """As in `Method`: reads the matrix of a forward-corrected loss."""
         self.config = replace(self.config, transition=self.robustness.meet(classes, folder) or self.config.transition)

@@ -24,10 +24,12 @@ class Network(nn.Module):
         spec: as given.
         mean: of the bands, 1×C×1×1; from the spec, so it is no part of the state.
         std: likewise.
+        offset: of the logits, K×1×1 or empty; likewise.
     """
 
     mean: Tensor
     std: Tensor
+    offset: Tensor
 
     def __init__(
         self, spec: NetworkSpec, encoder: nn.Module, decoder: nn.Module, head: nn.Module, divisor: int
@@ -40,6 +42,7 @@ class Network(nn.Module):
         self.divisor = divisor
         self.register_buffer("mean", tensor(spec.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", tensor(spec.std).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("offset", tensor(spec.frequencies).log().view(-1, 1, 1), persistent=False)
 
     def forward(self, image: Tensor, valid: Tensor | None = None) -> Tensor:
         """Logits.
@@ -54,7 +57,7 @@ class Network(nn.Module):
         Raises:
             ModelError: the image has another number of bands.
         """
-        return self.at_image(self.head(self.decoded(image, valid)), image)
+        return self._offset(self.at_image(self.head(self.decoded(image, valid)), image))
 
     def pixels(self, image: Tensor, valid: Tensor | None = None) -> PixelOutput:
         """Logits as `forward` gives them, and the feature that they were made from; arguments as in `forward`."""
@@ -64,7 +67,7 @@ class Network(nn.Module):
             logits, scale = self.head.classify(feature), self.head.scale
         else:
             feature, logits, scale = decoded, self.head(decoded), None
-        return PixelOutput(self.at_image(logits, image), self.at_image(feature, image), scale)
+        return PixelOutput(self._offset(self.at_image(logits, image)), self.at_image(feature, image), scale)
 
     def decoded(self, image: Tensor, valid: Tensor | None = None) -> Tensor:
         """What the head reads, B×D×h×w of the padded image; arguments as in `forward`."""
@@ -98,6 +101,9 @@ class Network(nn.Module):
         padded = self._padded(height, width)
         below, right = padded[0] - height, padded[1] - width
         return F.pad(image, (0, right, 0, below), mode="replicate") if below or right else image
+
+    def _offset(self, logits: Tensor) -> Tensor:
+        return logits + self.offset if self.spec.frequencies else logits
 
     def _padded(self, height: int, width: int) -> tuple[int, int]:
         rows, cols = (-(-side // self.divisor) for side in (height, width))

@@ -31,8 +31,12 @@ class NetworkSpec:
         std: per band, in the image's stored units.
         decoder_widths: channels of the decoder's stages: five for unet, from coarse to fine; pyramid and segmentation
             for fpn; one for the others. Empty means the decoder's own, which building fills in.
-        head: plain, linear, cosine or cosine_learned. The plain one is left out of plain values, so that cards and
-            hashes of networks that have it are what they were before there were others.
+        head: plain, linear, cosine or cosine_learned.
+        frequencies: of the classes, K, whose logarithms are added to the head's logits: a cosine has no bias. Empty for
+            none.
+
+    A plain head and no frequencies are left out of plain values, so that cards and hashes of such networks are what
+    they were before there were others.
     """
 
     encoder: str
@@ -43,6 +47,7 @@ class NetworkSpec:
     std: tuple[float, ...]
     decoder_widths: tuple[int, ...] = ()
     head: str = PLAIN_HEAD
+    frequencies: tuple[float, ...] = ()
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -61,12 +66,19 @@ class NetworkSpec:
                 f"{len(self.mean)} means and {len(self.std)} standard deviations for {self.in_channels} bands",
                 fix="give one of each per band",
             )
+        if self.frequencies and len(self.frequencies) != self.classes:
+            raise ModelError(
+                f"{len(self.frequencies)} frequencies for {self.classes} classes", fix="give one of each class"
+            )
+        if not all(value > 0 for value in self.frequencies):
+            raise ModelError("a frequency is not above 0", fix="leave out frequencies, or give each class some")
         if not all(value > 0 for value in self.std):
             raise ModelError("a standard deviation is not above 0", fix="leave out bands that are constant")
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as JSON has them."""
-        return {name: value for name, value in asdict(self).items() if (name, value) != ("head", PLAIN_HEAD)}
+        left_out = (("head", PLAIN_HEAD), ("frequencies", ()))
+        return {name: value for name, value in asdict(self).items() if (name, value) not in left_out}
 
     @classmethod
     def from_dict(cls, plain: object, *, where: str | Path | None = None) -> NetworkSpec:
