@@ -12,8 +12,8 @@ from mapmend.audit.diagnosis import COARSE, SHIFTED, Diagnosis, diagnose
 from mapmend.audit.displacement import displacement
 from mapmend.audit.held_out import Judged
 from mapmend.audit.lattice import Blockiness, EdgePlaces
-from mapmend.audit.matrix import NoiseMatrix, class_histograms, confident_counts, noise_matrix, thresholds_of
-from mapmend.audit.measuring import HALO, View, measure
+from mapmend.audit.matrix import NoiseMatrix, confident_pixels, noise_matrix
+from mapmend.audit.measuring import HALO, measure
 from mapmend.audit.odds import Budget, KindOdds, best_logits, budget_of, chance, fit_kind
 from mapmend.audit.planting import kinds_for, plant
 from mapmend.audit.ranking import features_of
@@ -27,6 +27,7 @@ from mapmend.core.grid import PixelArea, ground_pixel_size
 from mapmend.core.legend import NODATA, Legend
 
 _DRAWS = 20
+_FAR = 20.0  # of a logit
 
 LOOKS = (10, 50, 100, 200, 500, 1000, 2000, 5000)
 
@@ -78,7 +79,7 @@ def examine(judged: Sequence[Judged], legend: Legend, settings: AuditSettings) -
     sites = tuple(SiteViews(one, legend) for one in judged)
     rng = np.random.default_rng([settings.seed, 0xA0D17])
     tiles = sample_tiles(sites)
-    blockiness, counts = _survey(sites, legend, [site.view(window) for site, window in tiles])
+    blockiness, counts = _survey(sites, legend)
     shift = displacement(tiles)
     off = (round(shift.dy), round(shift.dx)) if shift.certain else (0, 0)
     parts, rows = _measured(sites, legend, settings.min_pixels, off)
@@ -114,7 +115,8 @@ def examine(judged: Sequence[Judged], legend: Legend, settings: AuditSettings) -
         shift,
         ground_pixel_size(pixels[0]) if pixels[0].crs is not None else None,
     )
-    matrix = noise_matrix(counts.confident, rng)
+    wrong = np.where(differs, 1 / (1 + np.exp(-np.clip(scores, -_FAR, _FAR))), 0.0)  # as it is, not cut at SURE
+    matrix = noise_matrix(parts, wrong, counts.confident, rng)
     draws = tuple(np.where(differs, chance(best_logits(fitted, observed, rng)), 0.0) for _ in range(_DRAWS))
     return Examined(sites, parts, rows, scores, chances, reasons, order, matrix, diagnosis, fitted, draws, labelled)
 
@@ -132,15 +134,14 @@ def _fit(
 
 @dataclass(frozen=True)
 class _Counts:
-    """Of all blocks: confident pixels K×K each, and the labelled pixels."""
+    """Of each block the confident pixels of each class; of all blocks the labelled pixels."""
 
     confident: list[Ints]
     sum_labelled: int
 
 
-def _survey(sites: Sequence[SiteViews], legend: Legend, tiles: Sequence[View]) -> tuple[Blockiness, _Counts]:
+def _survey(sites: Sequence[SiteViews], legend: Legend) -> tuple[Blockiness, _Counts]:
     """Where the label's boundaries are, and what it says where the held-out model is confident."""
-    thresholds = thresholds_of(np.sum([class_histograms(tile.label, tile.probabilities) for tile in tiles], axis=0))
     confident, labelled, held = [], 0, np.zeros(len(legend), bool)
     cells = []
     for site in sites:
@@ -151,7 +152,7 @@ def _survey(sites: Sequence[SiteViews], legend: Legend, tiles: Sequence[View]) -
             labelled += int(known.sum())
             held |= np.bincount(view.label[known], minlength=256)[: len(legend)] > 0
             edges.add(view.label, block)
-            confident.append(confident_counts(view.label, view.probabilities, thresholds))
+            confident.append(confident_pixels(view.label, view.probabilities))
         cells.append(edges.blockiness())
     if held.sum() < 2:
         only = (

@@ -6,30 +6,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from mapmend.audit.measuring import Bytes
+from mapmend.audit.table import Parts
 from mapmend.change.decide import STEPS
 from mapmend.change.patches import Floats, Ints
 from mapmend.core.legend import NODATA
 
+_SURE = 0.5
 _INSIDE = 3.0  # pixels from the proposed map's boundaries: nearer ones may be mixed
-_LEAST_PIXELS = 100  # confident ones of a class, and
-_LEAST_BLOCKS = 2  # blocks that they lie in
+_LEAST_PIXELS = 500  # of a class that are confidently proposed, and
+_LEAST_BLOCKS = 2  # blocks that they lie in: else its row would rest on what no model has seen
+_CELL = 256  # pixels: side of the blocks that are drawn for intervals
+_GROUPS = 64  # at most, of blocks that are drawn together: bounds the memory of legends of many classes
 _DRAWS = 400
 _LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class NoiseMatrix:
-    """P(label | truth); None where a class has no confident pixels.
+    """P(label | truth); None where a class is not confidently proposed anywhere.
 
     Attributes:
         shares: K×K, [truth][label].
         low: lower limits of 95 % intervals.
         high: upper limits.
-        pixels: confident ones of each class.
+        pixels: of each class that are confidently proposed.
     """
 
     shares: tuple[tuple[float, ...] | None, ...]
@@ -38,62 +41,72 @@ class NoiseMatrix:
     pixels: tuple[int, ...]
 
 
-def class_histograms(label: Bytes, probabilities: Bytes) -> Ints:
-    """How often each class is proposed with each probability, K×201, well inside of its patches."""
-    proposed, steps, inside = _proposals(label, probabilities)
-    flat = proposed[inside].astype(np.int64) * (STEPS + 1) + steps[inside]
-    classes = len(probabilities)
-    return np.bincount(flat, minlength=classes * (STEPS + 1)).reshape(classes, STEPS + 1)
+def confident_pixels(label: Bytes, probabilities: Bytes) -> Ints:
+    """How many labelled pixels of a window each of the K classes is confidently proposed for.
 
-
-def thresholds_of(histograms: Ints) -> Ints:
-    """The median probability of each class where it is proposed: confident are those at or above it, at least 1/2."""
-    total = histograms.sum(axis=1)
-    median = (histograms.cumsum(axis=1) * 2 < total[:, None]).sum(axis=1)
-    thresholds: Ints = np.maximum(median, STEPS // 2)
-    return thresholds
-
-
-def confident_counts(label: Bytes, probabilities: Bytes, thresholds: Ints) -> Ints:
-    """Confident pixels K×K, [proposed][label]."""
-    proposed, steps, inside = _proposals(label, probabilities)
-    classes = len(probabilities)
-    sure = inside & (steps >= thresholds[np.minimum(proposed, classes - 1)])
-    flat = proposed[sure].astype(np.int64) * classes + label[sure]
-    return np.bincount(flat, minlength=classes**2).reshape(classes, classes)
-
-
-def noise_matrix(counts: Sequence[Ints], rng: np.random.Generator) -> NoiseMatrix:
-    """The matrix of blocks' confident counts; intervals by drawing blocks anew."""
-    every = np.array(counts)
-    total = every.sum(axis=0)
-    drawn = np.array([every[rng.integers(len(every), size=len(every))].sum(axis=0) for _ in range(_DRAWS)])
-    # a draw without any block of a class says nothing of it
-    drawn_shares = np.where(drawn.sum(axis=2, keepdims=True) > 0, _shares(drawn), _shares(total))
-    limits = np.quantile(drawn_shares, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
-    known = (total.sum(axis=1) >= _LEAST_PIXELS) & ((every.sum(axis=2) > 0).sum(axis=0) >= _LEAST_BLOCKS)
-
-    def rows(values: Floats) -> tuple[tuple[float, ...] | None, ...]:
-        return tuple(tuple(row.tolist()) if there else None for row, there in zip(values, known, strict=True))
-
-    pixels = tuple(int(count) for count in total.sum(axis=1))
-    return NoiseMatrix(rows(_shares(total)), rows(limits[0]), rows(limits[1]), pixels)
-
-
-def _proposals(label: Bytes, probabilities: Bytes) -> tuple[Bytes, Bytes, npt.NDArray[np.bool_]]:
-    """Proposed class, its probability, and which pixels are labelled and lie well inside of a proposed patch."""
-    proposed = probabilities.argmax(axis=0).astype(np.uint8)
+    That is with a probability of at least one half, three pixels or more inside of a patch of the class.
+    """
+    proposed = probabilities.argmax(axis=0)
     edge = np.zeros(label.shape, bool)
     for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
         differ = proposed[one] != proposed[other]
         edge[one] |= differ
         edge[other] |= differ
-    known = (label != NODATA) & (probabilities[0] != NODATA)
-    inside = known & (ndimage.distance_transform_edt(~edge) >= _INSIDE) if edge.any() else known
-    return proposed, probabilities.max(axis=0), inside
+    sure = (label != NODATA) & (probabilities[0] != NODATA) & (probabilities.max(axis=0) >= _SURE * STEPS)
+    if edge.any():
+        sure &= ndimage.distance_transform_edt(~edge) >= _INSIDE
+    return np.bincount(proposed[sure], minlength=len(probabilities))
 
 
-def _shares(counts: Ints) -> Floats:
+def noise_matrix(parts: Parts, wrong: Floats, confident: Sequence[Ints], rng: np.random.Generator) -> NoiseMatrix:
+    """The matrix of a label's parts, each of which counts by how likely its label is wrong.
+
+    Where label and proposal agree, the truth is taken for both. Where they differ, the truth is the proposal with
+    P(wrong) and the label's class with the rest: else each error of the model would be one of the label. Intervals come
+    from drawing blocks anew.
+
+    Args:
+        parts: of the label.
+        wrong: P(wrong) of each; 0 where label and proposal agree.
+        confident: of each block, `confident_pixels`.
+        rng: of the draws.
+    """
+    classes = len(confident[0])
+    group = _groups(parts, rng)
+    counts = np.zeros((int(group.max(initial=0)) + 1, classes, classes))
+    np.add.at(counts, (group, parts.proposed, parts.label), np.where(parts.differs, wrong, 1.0) * parts.pixels)
+    np.add.at(counts, (group, parts.label, parts.label), np.where(parts.differs, 1 - wrong, 0.0) * parts.pixels)
+    total = counts.sum(axis=0)
+    limits = np.quantile([_drawn(counts, total, rng) for _ in range(_DRAWS)], [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], 0)
+    seen = np.array(confident)
+    known = (seen.sum(axis=0) >= _LEAST_PIXELS) & ((seen > 0).sum(axis=0) >= _LEAST_BLOCKS)
+
+    def rows(values: Floats) -> tuple[tuple[float, ...] | None, ...]:
+        return tuple(tuple(row.tolist()) if there else None for row, there in zip(values, known, strict=True))
+
+    pixels = tuple(int(count) for count in seen.sum(axis=0))
+    return NoiseMatrix(rows(_shares(total)), rows(limits[0]), rows(limits[1]), pixels)
+
+
+def _groups(parts: Parts, rng: np.random.Generator) -> Ints:
+    """A number for the block in which each part's middle lies; blocks in at most 64 groups."""
+    middle = (parts.box[::2] + parts.box[1::2]) // 2 // _CELL
+    _, block = np.unique(np.stack([parts.site, *middle]), axis=1, return_inverse=True)
+    block = block.ravel()
+    count = int(block.max(initial=-1)) + 1
+    groups: Ints = (rng.permutation(count) % _GROUPS)[block]
+    return groups
+
+
+def _drawn(counts: Floats, total: Floats, rng: np.random.Generator) -> Floats:
+    """Shares of blocks drawn anew; a draw without any pixel of a class says nothing of it."""
+    times = np.bincount(rng.integers(len(counts), size=len(counts)), minlength=len(counts))
+    drawn = np.tensordot(times, counts, axes=1)
+    result: Floats = np.where(drawn.sum(axis=1, keepdims=True) > 0, _shares(drawn), _shares(total))
+    return result
+
+
+def _shares(counts: Floats) -> Floats:
     whole = counts.sum(axis=-1, keepdims=True)
-    result: Floats = counts / np.maximum(whole, 1)
+    result: Floats = np.divide(counts, whole, out=np.zeros_like(counts), where=whole > 0)
     return result
