@@ -33,7 +33,7 @@ class NetworkSettings:
     Attributes:
         encoder: a timm pyramid encoder, `mit_b0` … `mit_b5`, a plain ViT, or `errb64`, `errb128`, `rp64`, `rp128`,
             which keep the image's resolution.
-        decoder: unet, fpn, deeplabv3plus, upernet, segformer, dpt (for a plain ViT), or concat (for errb and rp).
+        decoder: unet, fpn, deeplabv3plus, upernet, segformer, psp, dpt (for a plain ViT), or concat (for errb and rp).
         weights: auto, none, hub, lite0, or a safetensors file.
         decoder_widths: channels of the decoder's stages; empty for its own default.
         head: plain, linear, cosine or cosine_learned; empty for the method's own.
