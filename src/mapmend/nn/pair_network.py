@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
 from segmentation_models_pytorch.base.initialization import initialize_head
 from torch import Tensor, nn
 
@@ -96,6 +98,19 @@ class PairNetwork(Network):
         classes = of_dates(self.at_image(parts.classes.flatten(0, 1), image))
         return PairOutput(classes, self.at_image(parts.change, image)[:, 0])
 
+    def at_features(self, label: Tensor, parts: PairParts) -> Tensor:
+        """A label …×H×W, or whatever has no mean, by nearest neighbour at the features' resolution; …×h×w.
+
+        Features beyond the image's edge get 255, or True.
+        """
+        padded, size = self._padded(*label.shape[-2:]), parts.features.shape[-2:]
+        below, right = (whole - own for whole, own in zip(padded, label.shape[-2:], strict=True))
+        beyond = F.pad(label, (0, right, 0, below), value=True if label.dtype == torch.bool else 255)
+        rows, cols = (
+            torch.arange(few, device=label.device) * whole // few for few, whole in zip(size, padded, strict=True)
+        )
+        return beyond[..., rows[:, None], cols]
+
     def pair(self, image: Tensor, valid: Tensor | None = None) -> PairOutput:
         """Classes and change of a pair; arguments as in `parts`."""
         return self.enlarge(self.parts(image, valid), image)
@@ -168,7 +183,7 @@ def _stacked(image: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | None
 
 
 def of_dates(maps: Tensor) -> Tensor:
-    """Maps (B·2)×… of pairs, date by date → B×2×…"""
+    """Maps (B·2)×… of pairs, date by date, with the dates on an axis of their own: B×2×…."""
     return maps.view(len(maps) // DATES, DATES, *maps.shape[1:])
 
 
