@@ -12,10 +12,12 @@ from typing import Any, Self
 from mapmend.core.durable import replace_json
 from mapmend.core.errors import JobError
 from mapmend.core.grid import Grid, grid_from_dict, grid_to_dict
-from mapmend.core.legend import Legend
+from mapmend.core.legend import Legend, load_legend
 from mapmend.core.sensor import Sensor
 from mapmend.raster.reading import ImageSource
 
+CHANGE = load_legend("change")
+"""What changed: its indices and ids are 0, unchanged, and 1, changed."""
 _FILES = ("label", "label_rows", "reference")
 
 
@@ -58,6 +60,7 @@ class PreparedSite:
         label_rows: raster of places in `label_shares`, where the label's product has a table of mixtures.
         label_shares: what each of the product's codes holds of each class.
         reference: class raster for scoring alone, or None.
+        change: what changed between the site's first and last date, 0 or 1 on `grid`, where a row of this date says it.
     """
 
     name: str
@@ -73,6 +76,7 @@ class PreparedSite:
     trust: str = "noisy"
     split: str = ""
     reference: str | None = None
+    change: str | None = None
 
     @property
     def sources(self) -> tuple[ImageSource, ...]:
@@ -157,6 +161,8 @@ def _site_to_dict(site: PreparedSite, folder: Path) -> dict[str, object]:
         for image in site.images
     ]
     files: dict[str, object] = {name: _relative(getattr(site, name), folder) for name in _FILES}
+    if site.change is not None:
+        files["change"] = _relative(site.change, folder)
     if site.label_shares:
         files["label_shares"] = site.label_shares
     if site.label_grid is not None:
@@ -192,6 +198,7 @@ def _site_from_dict(plain: Mapping[str, Any], folder: Path) -> PreparedSite:
         trust=plain["trust"],
         split=plain["split"],
         reference=_absolute(plain["reference"], folder),
+        change=_absolute(plain.get("change"), folder),
     )
 
 
