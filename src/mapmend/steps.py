@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.data import Dataset
 
 from mapmend.calibrate import calibrate
 from mapmend.certain import CertainMap, WantedCertain, of_model, of_reference, write_certain
 from mapmend.change.job import change_maps
 from mapmend.change.record import ChangeResult
-from mapmend.core.errors import JobError, LabelError, ManifestError
+from mapmend.core.errors import JobError, LabelError, ManifestError, ProjectError
 from mapmend.core.grid import ground_pixel_size
 from mapmend.core.legend import Legend
 from mapmend.core.manifest import two_dates
@@ -25,12 +27,15 @@ from mapmend.core.sensor import Sensor
 from mapmend.core.settings import from_mapping
 from mapmend.data.augment import photometric
 from mapmend.data.leaks import check_leaks
+from mapmend.data.pair_data import UNLABELLED, pair_data
+from mapmend.data.pairs import PairValidationSet
 from mapmend.data.prepare import prepare
 from mapmend.data.samples import TrainingSet, ValidationSet
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
 from mapmend.data.sites import Prepared, PreparedSite, channel_statistics, load_prepared
 from mapmend.data.splits import split_sites
 from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
+from mapmend.methods.method import Method
 from mapmend.nn.build import build_network
 from mapmend.nn.model_folder import ModelCard, load_model, model_hash, read_card, save_model
 from mapmend.nn.spec import NetworkSpec
@@ -90,18 +95,34 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
     if device != "auto":
         loop = from_mapping(LoopConfig, {**asdict(loop), "accelerator": device.partition(":")[0]}, where="--device")
     prepared = load_prepared(out / PREPARED)
-    sites = prepared.labelled
-    modalities = _modalities(sites)
-    parts = split_sites(sites, block=data.crop, share=data.validation_share, seed=loop.seed)
-    own = method_class.configured(own, _label_ratio([part.site for part in parts if part.trains]))
-    label_pixels = method_class.sees_label_pixels(own)
-    training = TrainingSet(parts, prepared.legend, data.crop, loop.seed, label_pixels=label_pixels)
-    validation = ValidationSet(parts, prepared.legend, data.crop)
+    legend, pair = prepared.legend, method_class.pair(own)
+    training: Mapping[str, Dataset[Any]] | Dataset[Any]
+    validation: ValidationSet | PairValidationSet
+    if pair:
+        own = method_class.configured(own, None)
+        found = pair_data(
+            prepared,
+            data.crop,
+            data.validation_share,
+            loop.seed,
+            unlabelled=UNLABELLED in method_class.loaders,
+            change_alone=method_class.change_alone(own),
+        )
+        parts, training, validation, counts = found.parts, found.training, found.validation, found.counts
+        modalities = _modalities(found.sites)
+    else:
+        sites = prepared.labelled
+        modalities = _modalities(sites)
+        parts = split_sites(sites, block=data.crop, share=data.validation_share, seed=loop.seed)
+        own = method_class.configured(own, _label_ratio([part.site for part in parts if part.trains]))
+        label_pixels = method_class.sees_label_pixels(own)
+        training = labelled = TrainingSet(parts, legend, data.crop, loop.seed, label_pixels=label_pixels)
+        validation, counts = ValidationSet(parts, legend, data.crop), tuple(map(int, labelled.counts))
     mean, std = channel_statistics([part.site for part in parts if part.trains])
     bands = tuple(f"{modality}.{band}" for modality, sensor in modalities.items() for band in sensor.band_names)
-    legend = prepared.legend
     head = net.head or method_class.head
-    spec = NetworkSpec(net.encoder, net.decoder, len(bands), len(legend), mean, std, net.decoder_widths, head)
+    encoder, decoder = published(method_class) if net.preset else (net.encoder, net.decoder)
+    spec = NetworkSpec(encoder, decoder, len(bands), len(legend), mean, std, net.decoder_widths, head, pair)
     torch.manual_seed(loop.seed)
     network, origin = build_network(spec, "none" if start_from is not None else net.weights)
     side = max(data.crop, _LEAST_WINDOW)
@@ -112,7 +133,8 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
         origin = warm_start(network, other, card, other_card)
     console.print(f"weights: {origin.describe()}", soft_wrap=True, highlight=False)
     start = {"weights": origin.describe(), "from": model_hash(start_from) if start_from is not None else None}
-    method = method_class(network, own, [int(count) for count in training.counts])
+    method = method_class(network, own, counts)
+    method.bands = bands
     method.meet(legend.names, project.folder)
     result = fit(
         method,
@@ -127,7 +149,8 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
     )
     if not result.first:
         raise SystemExit(0)  # the first process writes the model and goes on alone
-    asked = project.calibration_settings().calibration
+    # what says change alone has no map of one date to be calibrated
+    asked = project.calibration_settings().calibration if not method.change_alone(own) else "none"
     config = {
         "method": method.name,
         **asdict(net),
@@ -151,6 +174,17 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
         card = replace(card, calibration=calibrated.calibration)
     card = replace(card, metrics=metrics, provenance=made)
     return save_model(out / MODEL, network, card)
+
+
+def published(method: type[Method]) -> tuple[str, str]:
+    """Encoder and decoder of the network in a method's paper.
+
+    Raises:
+        ProjectError: it has none.
+    """
+    if method.published is None:
+        raise ProjectError(f"method '{method.name}' has no published network", fix="give `encoder` and `decoder`")
+    return method.published
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ class ClearSCD(Method):
     config_class = ClearSCDConfig
     config: ClearSCDConfig
     dates = DATES
+    published = ("tf_efficientnet_b0", "fpn")
     needs_classes = False
     criterion = CRITERION
 

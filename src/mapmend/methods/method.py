@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mapmend.core.errors import LabelError
+from mapmend.nn.spec import CHANGE_ALONE
 
 Batch = Mapping[str, Tensor]
 """`image` B×T×C×H×W in its stored type, `mask` B×T×H×W int64 (255 = ignore), `valid` B×T×M×H×W bool, `trust` B.
@@ -70,6 +71,7 @@ class Method(nn.Module, ABC):
         counts: labelled training pixels per class.
 
     Attributes:
+        bands: names of the image's channels, set before `meet` where they are known.
         name: under which it is registered.
         config_class: its settings, see `mapmend.core.settings.settings`.
         loaders: the batches it needs in each step, by name.
@@ -77,6 +79,7 @@ class Method(nn.Module, ABC):
         dates: T of its batches.
         needs_classes: whether it learns nothing without labelled classes; of others `counts` may be all 0.
         criterion: what chooses the best weights, in words.
+        published: encoder and decoder of its paper's network, where there is one.
 
     Raises:
         LabelError: fewer than two classes are labelled.
@@ -89,6 +92,7 @@ class Method(nn.Module, ABC):
     dates: ClassVar[int] = 1
     needs_classes: ClassVar[bool] = True
     criterion: ClassVar[str] = "mIoU"
+    published: ClassVar[tuple[str, str] | None] = None
     config: Any
 
     def __init__(self, network: nn.Module, config: object, counts: Sequence[int]) -> None:
@@ -97,6 +101,7 @@ class Method(nn.Module, ABC):
             raise LabelError("fewer than two classes are labelled for training", fix="a map needs at least two")
         self.network = network
         self.config = config
+        self.bands: tuple[str, ...] = ()
 
     @classmethod
     def configured(cls, config: Any, label_ratio: float | None) -> Any:
@@ -117,6 +122,11 @@ class Method(nn.Module, ABC):
     def pair(cls, config: Any) -> str:
         """What its networks make change of, one of `nn.spec.PAIRS`; empty for networks of one date."""
         return ""
+
+    @classmethod
+    def change_alone(cls, config: Any) -> bool:
+        """Whether its map is the change itself, without classes of either date."""
+        return cls.pair(config) == CHANGE_ALONE
 
     @abstractmethod
     def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:

@@ -18,6 +18,9 @@ from mapmend.nn.spec import CHANGE_ALONE, PLAIN_HEAD, NetworkSpec
 DATES = 2
 _CHANGE_CLASSES = 2
 
+Features = list[Tensor] | tuple[list[Tensor], list[Tensor | None]]
+"""An encoder's maps, with a ViT's prefix tokens."""
+
 
 @dataclass(frozen=True)
 class PairParts:
@@ -138,8 +141,8 @@ class ChangeNetwork(Network):
         super().__init__(spec, encoder, decoder, change_decoder(width, spec.classes), divisor)
         self.width = width
 
-    def joined(self, image: Tensor, valid: Tensor | None = None) -> Tensor:
-        """f, B×D×h×w of the padded pair.
+    def differences(self, image: Tensor, valid: Tensor | None = None) -> Features:
+        """|E(A) − E(B)| of every map of the encoder, B×…, as its decoder reads them.
 
         Args:
             image: B×2×C×H×W in its stored type, the earlier date first.
@@ -148,15 +151,19 @@ class ChangeNetwork(Network):
         features = self.encoder(self.pad(self.normalise(*_stacked(image, valid))))
         if isinstance(features, tuple):  # of a ViT, whose prefix tokens may be none
             maps, prefixes = features
-            return self.decode(([_apart(one) for one in maps], [p if p is None else _apart(p) for p in prefixes]))
-        return self.decode([_apart(one) for one in features])
+            return [_apart(one) for one in maps], [one if one is None else _apart(one) for one in prefixes]
+        return [_apart(one) for one in features]
+
+    def joined(self, image: Tensor, valid: Tensor | None = None) -> Tensor:
+        """f, B×D×h×w of the padded pair; arguments as in `differences`."""
+        return self.decode(self.differences(image, valid))
 
     def forward(self, image: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Logits B×2×H×W, float32, of unchanged and changed; arguments as in `joined`."""
+        """Logits B×2×H×W, float32, of unchanged and changed; arguments as in `differences`."""
         return self.at_image(self.head(self.joined(image, valid)), image)
 
     def pair(self, image: Tensor, valid: Tensor | None = None) -> PairOutput:
-        """The change of a pair, as the logit of its probability; arguments as in `joined`."""
+        """The change of a pair, as the logit of its probability; arguments as in `differences`."""
         logits = self(image, valid)
         return PairOutput(None, logits[:, 1] - logits[:, 0])
 
