@@ -225,9 +225,11 @@ def test_draws_are_fresh_and_follow_the_state(name):
 
 def test_the_margin_of_a_reduced_pair_teaches_nothing():
     method, given = make("fpa", scale=(0.5, 0.5)).eval(), batches()
-    view = weak_view(given["unlabelled"], method.config, state())
-    assert (view.seen.sum((1, 2)) <= 16 * 16).all()
-    assert (weak_view(given["labelled"], method.config, state()).change[~view.seen] == 255).all()
+    for loader in ("labelled", "unlabelled"):
+        view = weak_view(given[loader], method.config, state())
+        assert (view.seen.sum((1, 2)) <= 16 * 16).all() and view.seen.any()
+        assert (view.change[~view.seen] == 255).all()
+        assert (view.mask[~view.valid[:, :, 0]] == 255).all()
 
 
 def test_unimatch_is_the_published_sum():
@@ -318,7 +320,7 @@ def test_the_supervised_peer_is_fpas_labelled_half():
 @pytest.mark.parametrize(
     ("kind", "mapping", "says"),
     [
-        (C2F2Config, {"fai": "x"}, "did you mean"),
+        (C2F2Config, {"phis": "x"}, "did you mean 'phi'"),
         (C2F2Config, {"threshold": 0}, "threshold"),
         (UniMatchConfig, {"dropout": "strong"}, "complementary"),
         (SupervisedPairConfig, {"change": "feature"}, "features"),

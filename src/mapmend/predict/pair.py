@@ -141,8 +141,9 @@ def fitted(predictor: Predictor, scene: Scene) -> tuple[Predictor, Scene]:
         return predictor, replace(scene, sources=(*scene.before, *scene.sources), before=())
     if scene.dates < 2 or isinstance(predictor, PairPredictor):
         return predictor, scene
-    learned = isinstance(predictor, TorchPredictor) and _knows_pairs(predictor.network)
-    return (LearnedPairPredictor if learned else PairPredictor)(predictor), scene
+    if isinstance(predictor, TorchPredictor) and _knows_pairs(predictor.network):
+        return LearnedPairPredictor(predictor), scene
+    return PairPredictor(predictor), scene
 
 
 def _knows_pairs(network: nn.Module) -> bool:
