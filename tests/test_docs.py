@@ -142,7 +142,7 @@ def test_project_files_in_the_guide_are_read(text, tmp_path):
 
 def patterns_of(entry):
     """Every path that an entry of `scenes` names."""
-    for key in ("image", "label", "list", "split"):
+    for key in ("image", "label", "change", "list", "split"):
         value = entry.get(key)
         if key == "split" and not isinstance(value, dict):
             continue

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "maps": {"core", "raster", "data", "predict", "change", "project"},
     "calibrate": {"core", "data", "accuracy", "nn", "predict"},
     "certain": {"core", "accuracy", "raster", "predict"},
-    "training": {"core", "data", "nn", "train", "calibrate", "project", "maps"},
+    "training": {"core", "data", "nn", "train", "calibrate", "project", "maps", "methods"},
     "steps": {"core", "raster", "data", "nn", "predict", "certain", "change", "project", "maps", "training"},
     "reporting": {"core", "data", "nn", "train", "change", "accuracy", "report", "project", "maps", "steps"},
     "run": {"core", "project", "steps", "training", "reporting"},

@@ -33,10 +33,11 @@ class NetworkSettings:
     Attributes:
         encoder: a timm pyramid encoder, `mit_b0` … `mit_b5`, a plain ViT, or `errb64`, `errb128`, `rp64`, `rp128`,
             which keep the image's resolution.
-        decoder: unet, fpn, deeplabv3plus, upernet, segformer, dpt (for a plain ViT), or concat (for errb and rp).
+        decoder: unet, fpn, deeplabv3plus, upernet, segformer, psp, dpt (for a plain ViT), or concat (for errb and rp).
         weights: auto, none, hub, lite0, or a safetensors file.
         decoder_widths: channels of the decoder's stages; empty for its own default.
         head: plain, linear, cosine or cosine_learned; empty for the method's own.
+        preset: published, for encoder and decoder of the method's paper in the place of the two above.
     """
 
     encoder: str = "tf_efficientnet_lite0"
@@ -44,6 +45,7 @@ class NetworkSettings:
     weights: str = "auto"
     decoder_widths: tuple[int, ...] = ()
     head: Literal["", "plain", "linear", "cosine", "cosine_learned"] = ""
+    preset: Literal["", "published"] = ""
 
 
 @settings
@@ -83,7 +85,8 @@ class PredictSettings:
         batch: windows predicted at once.
         precision: float32 or bfloat16.
         dates: which dates of a site are mapped: the latest, all of them one by one, or as a pair the first and the last
-            together with the probability of change; auto is pair where the project has a step `change`, else latest.
+            together with the probability of change; auto is pair where the project has a step `change` or a method of
+            two dates, else latest.
         split: map only the sites of this split.
         probabilities: classes whose probability is written as a raster too, or all; of two dates, at the later one.
         certain: classes of which a three-state map is written: the class, not the class, cannot tell.
@@ -187,8 +190,13 @@ class Project:
         """Which dates of a site are mapped."""
         asked = self.predict_settings().dates
         if asked == "auto":
-            return "pair" if "change" in self.steps else "latest"
+            return "pair" if "change" in self.steps or self._trains_on_pairs() else "latest"
         return asked
+
+    def _trains_on_pairs(self) -> bool:
+        if "method" not in self.steps.get("train", {}):  # of one date, and torch is not waited for
+            return False
+        return self.train_settings()[0].dates > 1
 
     @property
     def old_map(self) -> str:
@@ -265,6 +273,9 @@ def _check_change(project: Project) -> None:
     if "change" not in project.steps:
         return
     where = f"{project.path}: steps"
+    if "method" in project.steps.get("train", {}):
+        method, *_, own = project.train_settings()
+        _refuse_change_of_change(method, own, where)
     if project.dates != "pair":
         raise ProjectError(
             f"predict has `dates: {project.dates}`, and change compares maps that are made as a pair",
@@ -274,6 +285,15 @@ def _check_change(project: Project) -> None:
     old = project.old_map
     if old not in ("", OLD_IS_BEFORE) and not Path(old).is_file():
         raise ProjectError(f"no such file: {old}", where=f"{where}: change: old", fix="correct the path")
+
+
+def _refuse_change_of_change(method: type[Method], own: Any, where: str) -> None:
+    if method.change_alone(own):
+        raise ProjectError(
+            f"the map of method '{method.name}' is the change itself, and has no classes to compare",
+            where=where,
+            fix="leave out `change`, or use a method that learns classes",
+        )
 
 
 def _steps(entries: Sequence[str | Mapping[str, Any]], path: Path) -> Mapping[str, Mapping[str, Any]]:

@@ -18,15 +18,14 @@ from mapmend.core.manifest import two_dates
 from mapmend.data.leaks import check_leaks
 from mapmend.data.prepare import prepare
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
-from mapmend.data.sites import Prepared, load_prepared
-from mapmend.data.splits import split_sites
+from mapmend.data.sites import Prepared
 from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
 from mapmend.nn.model_folder import read_card
 from mapmend.predict.estimate import Estimate, total
 from mapmend.predict.job import MapResult, estimate_scene, predict_scene
 from mapmend.predict.predictor import Precision, Predictor, load_predictor
 from mapmend.project import Project
-from mapmend.training import console, train_parts
+from mapmend.training import console, train_project
 
 TRAINING, MODEL = "training", "model"
 
@@ -69,10 +68,7 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
         start_from: a model whose weights to go on from, as far as they fit.
         device: auto, cpu, cuda or mps.
     """
-    _, _, data, loop, _ = project.train_settings()
-    sites = load_prepared(out / PREPARED).labelled
-    parts = split_sites(sites, block=data.crop, share=data.validation_share, seed=loop.seed)
-    return train_parts(project, out, parts, out / TRAINING, out / MODEL, start_from=start_from, device=device)
+    return train_project(project, out, out / TRAINING, out / MODEL, start_from=start_from, device=device)
 
 
 @dataclass(frozen=True)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
+from torch.utils.data import Dataset
 
 from mapmend.calibrate import calibrate
-from mapmend.core.errors import LabelError, ManifestError
+from mapmend.core.errors import LabelError, ManifestError, ProjectError
 from mapmend.core.grid import ground_pixel_size
+from mapmend.core.legend import Legend
 from mapmend.core.provenance import file_hash, provenance
 from mapmend.core.sensor import Sensor
 from mapmend.core.settings import from_mapping
 from mapmend.data.augment import photometric
+from mapmend.data.pair_data import UNLABELLED, pair_data
+from mapmend.data.pairs import PairValidationSet
 from mapmend.data.samples import TrainingSet, ValidationSet
-from mapmend.data.sites import PreparedSite, channel_statistics, load_prepared
-from mapmend.data.splits import SitePart
+from mapmend.data.sites import Prepared, PreparedSite, channel_statistics, load_prepared
+from mapmend.data.splits import SitePart, split_sites
 from mapmend.maps import PREPARED
+from mapmend.methods.method import Method
 from mapmend.nn.build import build_network
 from mapmend.nn.model_folder import ModelCard, load_model, model_hash, read_card, save_model
 from mapmend.nn.spec import NetworkSpec
@@ -37,45 +43,133 @@ LABELS = "labels"
 _LEAST_WINDOW = 256  # of a model that was trained on smaller crops: fewer window edges
 
 
-def train_parts(
+@dataclass(frozen=True)
+class Given:
+    """What a method is trained and validated on.
+
+    Attributes:
+        sites: whose images the network must be able to read.
+        parts: of the labelled ones, and the blocks that are held out from them.
+        training: samples, or by loader.
+        validation: windows that validate; may be empty.
+        counts: trainable labelled pixels per class.
+        frequencies: of the classes, where the network is to know them.
+        config: of the method, with what depends on the labels filled in.
+    """
+
+    sites: Sequence[PreparedSite]
+    parts: Sequence[SitePart]
+    training: Dataset[Any] | Mapping[str, Dataset[Any]]
+    validation: ValidationSet | PairValidationSet
+    counts: Sequence[int]
+    frequencies: tuple[float, ...]
+    config: Any
+
+
+def train_project(
+    project: Project,
+    out: Path,
+    training_folder: Path,
+    model_folder: Path,
+    *,
+    start_from: Path | None = None,
+    device: str = "auto",
+) -> Path:
+    """Train the project's method on all that it has labels for; the model folder.
+
+    Args:
+        project: whose `train` settings are used.
+        out: holds what `prepare_step` left.
+        training_folder: checkpoints and log, from which an interrupted training goes on.
+        model_folder: where the model goes.
+        start_from: a model whose weights to go on from, as far as they fit.
+        device: auto, cpu, cuda or mps.
+    """
+    method, _, data, loop, own = project.train_settings()
+    prepared = load_prepared(out / PREPARED)
+    if method.pair(own):
+        given = _of_pairs(project, prepared)
+    else:
+        parts = split_sites(prepared.labelled, block=data.crop, share=data.validation_share, seed=loop.seed)
+        given = _of_parts(project, prepared.legend, parts)
+    return _train(project, out, given, training_folder, model_folder, start_from, device, validates=True)
+
+
+def train_unseen(
     project: Project,
     out: Path,
     parts: Sequence[SitePart],
     training_folder: Path,
     model_folder: Path,
     *,
-    start_from: Path | None = None,
     device: str = "auto",
-    validates: bool = True,
 ) -> Path:
-    """Train the project's method on parts of its prepared sites; the model folder.
+    """Train the project's method on parts of its prepared sites, so that nobody looks at the labels held out.
 
-    Args:
-        project: whose `train` settings are used.
-        out: holds what `prepare_step` left.
+    The last weights are taken, and are not calibrated. Arguments as of `train_project`, and:
         parts: what is trained on, and the blocks that are held out from it.
-        training_folder: checkpoints and log, from which an interrupted training goes on.
-        model_folder: where the model goes.
-        start_from: a model whose weights to go on from, as far as they fit.
-        device: auto, cpu, cuda or mps.
-        validates: whether the held-out blocks choose the weights and calibrate them. If not, nobody looks at their
-            labels: the last weights are taken, and are not calibrated.
+
+    Raises:
+        ProjectError: a method of two dates, which has no map of one date's label.
     """
-    method_class, net, data, loop, own = project.train_settings()
+    method, *_, own = project.train_settings()
+    if method.pair(own):
+        raise ProjectError(
+            f"method '{method.name}' learns from pairs of dates, not from one label",
+            where=project.path,
+            fix="name a method of one date, like `method: supervised`",
+        )
+    given = _of_parts(project, load_prepared(out / PREPARED).legend, parts)
+    return _train(project, out, given, training_folder, model_folder, None, device, validates=False)
+
+
+def _of_parts(project: Project, legend: Legend, parts: Sequence[SitePart]) -> Given:
+    method, _, data, loop, own = project.train_settings()
+    own = method.configured(own, _label_ratio([part.site for part in parts if part.trains]))
+    training = TrainingSet(parts, legend, data.crop, loop.seed, label_pixels=method.sees_label_pixels(own))
+    frequencies = training.frequencies() if method.knows_frequencies(own) else ()
+    validation = ValidationSet(parts, legend, data.crop)
+    sites = [part.site for part in parts]
+    return Given(sites, parts, training, validation, tuple(map(int, training.counts)), frequencies, own)
+
+
+def _of_pairs(project: Project, prepared: Prepared) -> Given:
+    method, _, data, loop, own = project.train_settings()
+    own = method.configured(own, None)
+    found = pair_data(
+        prepared,
+        data.crop,
+        data.validation_share,
+        loop.seed,
+        unlabelled=UNLABELLED in method.loaders,
+        change_alone=method.change_alone(own),
+    )
+    return Given(found.sites, found.parts, found.training, found.validation, found.counts, (), own)
+
+
+def _train(
+    project: Project,
+    out: Path,
+    given: Given,
+    training_folder: Path,
+    model_folder: Path,
+    start_from: Path | None,
+    device: str,
+    *,
+    validates: bool,
+) -> Path:
+    method_class, net, data, loop, _ = project.train_settings()
     if device != "auto":
         loop = from_mapping(LoopConfig, {**asdict(loop), "accelerator": device.partition(":")[0]}, where="--device")
-    legend = load_prepared(out / PREPARED).legend
-    modalities = _modalities([part.site for part in parts])
-    own = method_class.configured(own, _label_ratio([part.site for part in parts if part.trains]))
-    label_pixels = method_class.sees_label_pixels(own)
-    training = TrainingSet(parts, legend, data.crop, loop.seed, label_pixels=label_pixels)
-    validation = ValidationSet(parts, legend, data.crop) if validates else None
+    own, parts, legend = given.config, given.parts, load_prepared(out / PREPARED).legend
+    modalities = _modalities(given.sites)
     mean, std = channel_statistics([part.site for part in parts if part.trains])
     bands = tuple(f"{modality}.{band}" for modality, sensor in modalities.items() for band in sensor.band_names)
     head = net.head or method_class.head
-    frequencies = training.frequencies() if method_class.knows_frequencies(own) else ()
+    encoder, decoder = published(method_class) if net.preset else (net.encoder, net.decoder)
+    pair = method_class.pair(own)
     spec = NetworkSpec(
-        net.encoder, net.decoder, len(bands), len(legend), mean, std, net.decoder_widths, head, frequencies
+        encoder, decoder, len(bands), len(legend), mean, std, net.decoder_widths, head, given.frequencies, pair
     )
     torch.manual_seed(loop.seed)
     network, origin = build_network(spec, "none" if start_from is not None else net.weights)
@@ -90,12 +184,13 @@ def train_parts(
     if not validates:
         told["unseen"] = [part.describe() for part in parts]
     start = {"weights": origin.describe(), "from": model_hash(start_from) if start_from is not None else None}
-    method = method_class(network, own, [int(count) for count in training.counts])
+    method = method_class(network, own, given.counts)
+    method.bands = bands
     method.meet(legend.names, project.folder)
     result = fit(
         method,
-        training,
-        validation if validation is not None and len(validation) else None,
+        given.training,
+        given.validation if validates and len(given.validation) else None,
         loop,
         training_folder,
         classes=legend.names,
@@ -105,7 +200,9 @@ def train_parts(
     )
     if not result.first:
         raise SystemExit(0)  # the first process writes the model and goes on alone
-    asked = project.calibration_settings().calibration if validates else "none"
+    # what says change alone has no map of one date to be calibrated
+    calibrates = validates and not method.change_alone(own)
+    asked = project.calibration_settings().calibration if calibrates else "none"
     config = {
         "method": method.name,
         **asdict(net),
@@ -130,6 +227,17 @@ def train_parts(
         card = replace(card, calibration=calibrated.calibration)
     card = replace(card, metrics=metrics, provenance=made)
     return save_model(model_folder, network, card)
+
+
+def published(method: type[Method]) -> tuple[str, str]:
+    """Encoder and decoder of the network in a method's paper.
+
+    Raises:
+        ProjectError: it has none.
+    """
+    if method.published is None:
+        raise ProjectError(f"method '{method.name}' has no published network", fix="give `encoder` and `decoder`")
+    return method.published
 
 
 def _labels_seen(parts: Sequence[SitePart], start_from: Path | None) -> list[dict[str, str]] | None:

@@ -55,7 +55,7 @@ def test_the_folder_holds_all_files_and_the_json_says_what_was_found(audited):
 
 def test_what_is_done_is_not_done_again(audited, run, monkeypatch):
     before = (audited / "out/audit/audit.csv").read_bytes()
-    monkeypatch.setattr(module, "train_parts", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(module, "train_unseen", lambda *_, **__: pytest.fail("trained again"))
     code, told = run("audit", audited / "project.yaml", "--out", audited / "out", "--folds", 2)
     assert code == 0, told
     assert (audited / "out/audit/audit.csv").read_bytes() == before

@@ -43,7 +43,7 @@ def fits(encoder, decoder):
         return decoder == "dpt"
     if encoder in FULL:
         return decoder == "concat"
-    return decoder not in ("dpt", "concat") and not (decoder == "deeplabv3plus" and encoder in NOT_DILATED)
+    return decoder not in ("dpt", "concat") and not (decoder in ("deeplabv3plus", "psp") and encoder in NOT_DILATED)
 
 
 def usual_decoder(encoder):

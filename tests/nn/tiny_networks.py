@@ -11,6 +11,7 @@ NARROW = {
     "deeplabv3plus": (16,),
     "upernet": (16,),
     "segformer": (16,),
+    "psp": (16,),
     "dpt": (16,),
     "concat": (16,),
 }

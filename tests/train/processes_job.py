@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from tiny_training import CLASSES, TinyNetwork, TrainingSamples, ValidationSamples
+from tiny_training import TrainingSamples, ValidationSamples, classes_of, network_of
 
 from mapmend.core.preemption import Preempted
 from mapmend.methods import METHODS
@@ -28,7 +28,8 @@ def train(out, rank, world, *, method="supervised", norm=True, dropout=0.1, shar
     """One process of a training; its last weights go to weights-<rank>.safetensors."""
     torch.set_num_threads(1)
     kind = METHODS[method]
-    trained = kind(TinyNetwork(norm, dropout, seed=rank), kind.config_class(), (1, 1, 1))
+    classes = classes_of(kind)
+    trained = kind(network_of(kind, norm, dropout, seed=rank), kind.config_class(), (1,) * len(classes))
     # invalid pixels differ in number between halves of a batch, and so would the mean of the halves' means
     how = {"ranks_share": BATCH // world, "whole": True} if shared else {}
     config = LoopConfig(steps=steps, batch=BATCH // world, validate_every=2, workers=0, accelerator="cpu", lr=0.05)
@@ -37,9 +38,10 @@ def train(out, rank, world, *, method="supervised", norm=True, dropout=0.1, shar
         if stop == (rank, step):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    data = {name: TrainingSamples(**how) for name in kind.loaders}
+    data = {name: TrainingSamples(dates=kind.dates, **how) for name in kind.loaders}
+    held = ValidationSamples(3, dates=kind.dates)
     try:
-        fit(trained, data, ValidationSamples(3), config, out, classes=CLASSES, identity={}, on_step=on_step)
+        fit(trained, data, held, config, out, classes=classes, identity={}, on_step=on_step)
     except Preempted as preempted:
         (out / f"preempted-{rank}").write_text(str(preempted.done))
     else:

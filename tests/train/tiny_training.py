@@ -11,7 +11,10 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mapmend.methods import METHODS
+from mapmend.methods.method import CHANGE_NAMES
+from mapmend.nn.build import build_network
 from mapmend.nn.cosine_head import PixelOutput
+from mapmend.nn.spec import CHANGE_ALONE, NetworkSpec
 from mapmend.train.config import LoopConfig
 from mapmend.train.log import read_log
 from mapmend.train.loop import fit
@@ -20,8 +23,13 @@ CLASSES = ("dark", "middle", "bright")
 SIDE = 32
 
 
-def sample(rng, classes=3, labelled=1.0, cell=8, whole=False):
-    """Cells of one class each; the image is the class's grey plus noise; unless `whole`, some pixels are invalid."""
+def sample(rng, classes=3, labelled=1.0, cell=8, whole=False, dates=1):
+    """Cells of one class each; the image is the class's grey plus noise; unless `whole`, some pixels are invalid.
+
+    Of two dates, half of the second's cells may have changed.
+    """
+    if dates == 2:
+        return pair_sample(rng, classes, labelled, cell, whole)
     cells = rng.integers(classes, size=(SIDE // cell, SIDE // cell))
     mask = np.kron(cells, np.ones((cell, cell), np.int64))
     image = 60 * mask[None] + rng.integers(0, 80, size=(3, SIDE, SIDE))
@@ -34,6 +42,18 @@ def sample(rng, classes=3, labelled=1.0, cell=8, whole=False):
         "valid": torch.from_numpy(valid)[None, None],
         "trust": torch.tensor(0),
     }
+
+
+def pair_sample(rng, classes, labelled, cell, whole):
+    first, second = (sample(rng, classes, labelled, cell, whole) for _ in range(2))
+    again = np.kron(rng.random((SIDE // cell, SIDE // cell)) < 0.5, np.ones((cell, cell))).astype(bool)
+    again = torch.from_numpy(again)[None]
+    second["mask"] = first["mask"].where(again, second["mask"])
+    second["image"] = first["image"].where(again, second["image"])
+    both = {name: torch.cat([first[name], second[name]]) for name in ("image", "mask", "valid")}
+    before, after = both["mask"]
+    change = (before != after).long().where((before != 255) & (after != 255), 255)
+    return {**both, "change": change, "trust": first["trust"]}
 
 
 class TrainingSamples(Dataset):
@@ -93,6 +113,27 @@ class TinyNetwork(nn.Module):
     def pixels(self, image, valid):
         feature = self.decoded(image, valid)
         return PixelOutput(self.decoder(feature), feature, None)
+
+
+def classes_of(kind):
+    """The names of what a method's tiny training tells apart."""
+    return CLASSES if knows_classes(kind) else CHANGE_NAMES
+
+
+def knows_classes(kind):
+    return kind.pair(kind.config_class()) != CHANGE_ALONE
+
+
+def network_of(kind, norm=True, dropout=0.1, seed=0):
+    """A network such as a method takes: of two dates, a small one of the package's own."""
+    pair = kind.pair(kind.config_class())
+    if not pair:
+        return TinyNetwork(norm, dropout, seed)
+    torch.manual_seed(seed)
+    count = len(classes_of(kind))
+    widths = (32, 32)
+    spec = NetworkSpec("mobilenetv3_small_050", "fpn", 3, count, (100.0,) * 3, (60.0,) * 3, widths, pair=pair)
+    return build_network(spec)[0]
 
 
 QUICK = {"batch": 2, "workers": 0, "accelerator": "cpu", "lr": 0.02}

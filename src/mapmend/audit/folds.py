@@ -15,7 +15,7 @@ from mapmend.data.splits import SitePart
 from mapmend.maps import PREPARED
 from mapmend.predict.predictor import load_predictor
 from mapmend.project import Project
-from mapmend.training import console, train_parts
+from mapmend.training import console, train_unseen
 
 
 def cross_fit(
@@ -45,7 +45,7 @@ def cross_fit(
             continue
         console.print(f"fold {number + 1} of {folds}", soft_wrap=True, highlight=False)
         model = folder / "model"
-        train_parts(project, out, of_fold, folder / "training", model, device=device, validates=False)
+        train_unseen(project, out, of_fold, folder / "training", model, device=device)
         shutil.rmtree(folder / "training" / "checkpoints", ignore_errors=True)
         _predict(project, model, todo, device)
     return tuple(

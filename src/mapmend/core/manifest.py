@@ -38,6 +38,8 @@ class Row:
         label_gsd: the label's own pixel size in metres, where the file does not show it.
         trust: what kind of imperfection to expect of the label.
         split: train, val or test; empty leaves the choice to the tool.
+        change: raster or polygons of what changed from the site's first to its last date, in a row of either.
+        change_legend: crosswalk that explains its codes; empty: what is marked, or not 0, changed; the rest did not.
     """
 
     site: str
@@ -53,6 +55,8 @@ class Row:
     label_gsd: float | None = None
     trust: str = "noisy"
     split: str = ""
+    change: str | None = None
+    change_legend: str | None = None
 
     @property
     def masks(self) -> tuple[tuple[str, str], ...]:
@@ -70,7 +74,7 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-_PATHS = ("image", "valid", "label")
+_PATHS = ("image", "valid", "label", "change")
 
 
 def parse_manifest(text: str, *, where: str | Path, folder: Path) -> tuple[Row, ...]:
@@ -216,6 +220,8 @@ def _masks(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def _check_label(row: Row, where: str) -> None:
+    if row.change_legend and row.change is None:
+        raise ManifestError("has `change_legend` and no `change`", where=where, fix="add `change`")
     named = row.label_class or row.label_rest
     if row.label is None and named:
         raise ManifestError(f"names class '{named}' of a label, and no label", where=where, fix="add `label`")

@@ -34,6 +34,7 @@ def expand(pattern: ScenePattern, where: str, base: Path) -> list[Row]:
     lists = _lists(values, where)
     images = _images(values.pop("image", None), str(values.pop("sensor", "")))
     files = [file for image in images.values() for file in image] + _take_label(values)
+    files += [str(values["change"])] if "change" in values else []
     fixed = {key: str(value) for key, value in values.items()}
     fixed.setdefault("site", _PLACEHOLDER)
     check_columns([*fixed, "image", "sensor"], where, (_LIST,))

@@ -22,7 +22,7 @@ from mapmend.data.band_sums import BandSums, add, finish, sums_of, survey
 from mapmend.data.described import identity_of, read_description, write_description
 from mapmend.data.extents import check_overlap
 from mapmend.data.label_layers import STRIP, LabelLayer, prepare_label, warn_of_faults
-from mapmend.data.sites import BandStatistics, Prepared, PreparedImage, PreparedSite, save_prepared
+from mapmend.data.sites import CHANGE, BandStatistics, Prepared, PreparedImage, PreparedSite, save_prepared
 from mapmend.raster.opening import raster_info
 from mapmend.raster.reading import ImageSource, LabelReader, Reader
 from mapmend.raster.writing import TiledWriter
@@ -108,6 +108,11 @@ def _check_rows(rows: list[Row], sensors: Mapping[str, Sensor]) -> None:
         told = {(r.label, r.label_legend, r.label_class, r.label_rest) for r in group if r.label is not None}
         if len(told) > 1:
             raise ManifestError(f"site '{name}' {date}: two rows give different labels", fix="keep one")
+    changes = {(row.change, row.change_legend) for row in rows if row.change is not None}
+    if len(changes) > 1:
+        raise ManifestError(f"site '{name}': two rows give different changes", fix="keep one")
+    if changes and len({row.date for row in rows}) < 2:
+        raise ManifestError(f"site '{name}' has a change and one date", fix="list images of both dates")
 
 
 def _prepare_site(
@@ -141,6 +146,11 @@ def _prepare_site(
             rows_path = str(layer.rows) if layer.rows is not None else None
             site = replace(site, label_grid=layer.grid, label_rows=rows_path, label_shares=layer.shares)
             site = replace(site, label_files=layer.files, split=row.split)
+        row = next((row for row in rows_of_date if row.change is not None), None)
+        if row is not None:
+            layer = prepare_label(_as_label(row), image, grid, CHANGE, folder / f"{stem}_change.tif", base)
+            layers.append(layer)
+            site = replace(site, change=str(layer.path))
         reference = reference_of.get((name, date), reference_of.get((name, "")))
         if reference is not None:
             layer = prepare_label(reference, image, grid, legend, folder / f"{stem}_reference.tif", base)
@@ -148,6 +158,18 @@ def _prepare_site(
             site = replace(site, reference=str(layer.path))
         made.append(site)
     return made, layers
+
+
+def _as_label(row: Row) -> Row:
+    """A row whose label is its change: told by presence where no crosswalk explains its codes."""
+    marked = (CHANGE.names[1], CHANGE.names[0]) if row.change_legend is None else (None, None)
+    return Row(
+        row.site,
+        label=row.change,
+        label_legend=row.change_legend,
+        label_class=marked[0],
+        label_rest=marked[1],
+    )
 
 
 def _site_grid(sources: Sequence[ImageSource]) -> tuple[Grid, str]:

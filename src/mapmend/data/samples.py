@@ -20,8 +20,8 @@ from mapmend.data.sites import PreparedSite
 from mapmend.data.splits import SitePart
 from mapmend.raster.reading import LabelReader, Reader
 
-_CELL = 64  # side of the cells by which labelled places are remembered
-_STRIP = 2048  # side of the windows in which labels are surveyed
+CELL = 64  # side of the cells by which labelled places are remembered
+STRIP = 2048  # side of the windows in which labels are surveyed
 _RAREST = 1e-4  # share of a class that labels do not know
 _SQUARE = 0.05  # pixels whose sides differ by less may be turned by a quarter
 
@@ -84,20 +84,24 @@ def survey(part: SitePart, legend: Legend) -> LabelSurvey:
     """Count a site's trainable labels, streaming over it."""
     reader = SiteReader(part.site, legend)
     height, width = (int(n) for n in part.site.grid.shape)
-    cells = np.zeros((-(-height // _CELL), -(-width // _CELL)), np.int64)
+    cells = np.zeros((-(-height // CELL), -(-width // CELL)), np.int64)
     counts, shares = np.zeros(len(legend), np.int64), np.zeros(len(legend))
-    for window in windows(part.site.grid, _STRIP):
+    for window in windows(part.site.grid, STRIP):
         label = reader.label(window)
         label[part.excluded(window)] = NODATA
         counts += np.bincount(label.ravel(), minlength=256)[: len(legend)]
         if part.site.label_shares:
             shares += reader.shares(window)[:, label != NODATA].sum(1) / SHARES
-        labelled = (label != NODATA).astype(np.int64)
-        by_row = np.add.reduceat(labelled, np.arange(0, window.height, _CELL), axis=0)
-        by_cell = np.add.reduceat(by_row, np.arange(0, window.width, _CELL), axis=1)
-        top, left = window.row // _CELL, window.col // _CELL
-        cells[top : top + by_cell.shape[0], left : left + by_cell.shape[1]] += by_cell
+        count_cells(cells, window, label != NODATA)
     return LabelSurvey(cells, counts, shares if part.site.label_shares else counts)
+
+
+def count_cells(cells: np.ndarray, window: Window, labelled: np.ndarray) -> None:
+    """Add a window's labelled pixels H×W bool to their cells; the window begins at a cell's corner."""
+    by_row = np.add.reduceat(labelled.astype(np.int64), np.arange(0, window.height, CELL), axis=0)
+    by_cell = np.add.reduceat(by_row, np.arange(0, window.width, CELL), axis=1)
+    top, left = window.row // CELL, window.col // CELL
+    cells[top : top + by_cell.shape[0], left : left + by_cell.shape[1]] += by_cell
 
 
 class TrainingSet(Dataset[Sample]):
@@ -153,22 +157,20 @@ class TrainingSet(Dataset[Sample]):
         part, reader = self._parts[index], self._readers[index]
         cell = np.unravel_index(flat - self._offsets[index], self._shapes[index])
         row, col = (
-            _place(int(at) * _CELL, int(size), self._crop, rng)
+            place_crop(int(at) * CELL, int(size), self._crop, rng)
             for at, size in zip(cell, part.site.grid.shape, strict=True)
         )
         window = Window(row, col, self._crop, self._crop)
         image, valid = reader.image(window)
         label = reader.label(window)
         label[part.excluded(window)] = NODATA
-        width, height = ground_pixel_size(part.site.grid)
-        turns = int(rng.integers(4)) if abs(width / height - 1) < _SQUARE else 2 * int(rng.integers(2))
-        flip = bool(rng.integers(2))
-        image, valid, label = (_turn(array, turns, flip) for array in (image, valid, label))
+        turns, flip = draw_turn(part.site, rng)
+        image, valid, label = (turned(array, turns, flip) for array in (image, valid, label))
         sample = make_sample(image, valid, label, part.site.trust)
         more = {"cell": reader.cells} if self._cells else {}
         more |= {"shares": reader.shares} if self._shares else {}
-        turned = {name: _turn(read(window), turns, flip) for name, read in more.items()}
-        return sample | {name: torch.from_numpy(np.ascontiguousarray(array))[None] for name, array in turned.items()}
+        arrays = {name: turned(read(window), turns, flip) for name, read in more.items()}
+        return sample | {name: torch.from_numpy(np.ascontiguousarray(array))[None] for name, array in arrays.items()}
 
 
 class ValidationSet(Dataset[Sample]):
@@ -218,14 +220,22 @@ def make_sample(image: np.ndarray, valid: np.ndarray, label: np.ndarray, trust: 
     }
 
 
-def _place(cell: int, size: int, crop: int, rng: np.random.Generator) -> int:
+def place_crop(cell: int, size: int, crop: int, rng: np.random.Generator) -> int:
     """Start of a crop that holds a random pixel of a cell and stays on the grid; small grids are centred."""
     if size <= crop:
         return -((crop - size) // 2)
-    pixel = min(cell + int(rng.integers(_CELL)), size - 1)
+    pixel = min(cell + int(rng.integers(CELL)), size - 1)
     return int(np.clip(pixel - int(rng.integers(crop)), 0, size - crop))
 
 
-def _turn(array: np.ndarray, turns: int, flip: bool) -> np.ndarray:
-    turned = np.rot90(array, turns, axes=(-2, -1))
-    return turned[..., ::-1] if flip else turned
+def draw_turn(site: PreparedSite, rng: np.random.Generator) -> tuple[int, bool]:
+    """Quarter turns, an even number where pixels are no squares, and whether the result is flipped."""
+    width, height = ground_pixel_size(site.grid)
+    turns = int(rng.integers(4)) if abs(width / height - 1) < _SQUARE else 2 * int(rng.integers(2))
+    return turns, bool(rng.integers(2))
+
+
+def turned(array: np.ndarray, turns: int, flip: bool) -> np.ndarray:
+    """An array …×H×W after so many quarter turns, flipped or not."""
+    result = np.rot90(array, turns, axes=(-2, -1))
+    return result[..., ::-1] if flip else result

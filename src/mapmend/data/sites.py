@@ -12,10 +12,12 @@ from typing import Any, Self
 from mapmend.core.durable import replace_json
 from mapmend.core.errors import JobError
 from mapmend.core.grid import Grid, grid_from_dict, grid_to_dict
-from mapmend.core.legend import Legend
+from mapmend.core.legend import Legend, load_legend
 from mapmend.core.sensor import Sensor
 from mapmend.raster.reading import ImageSource
 
+CHANGE = load_legend("change")
+"""What changed: its indices and ids are 0, unchanged, and 1, changed."""
 _FILES = ("label", "label_rows", "reference")
 
 
@@ -59,6 +61,7 @@ class PreparedSite:
         label_shares: what each of the product's codes holds of each class.
         label_files: what the label was made from.
         reference: class raster for scoring alone, or None.
+        change: what changed between the site's first and last date, 0 or 1 on `grid`, where a row of this date says it.
     """
 
     name: str
@@ -75,6 +78,7 @@ class PreparedSite:
     trust: str = "noisy"
     split: str = ""
     reference: str | None = None
+    change: str | None = None
 
     @property
     def sources(self) -> tuple[ImageSource, ...]:
@@ -160,6 +164,8 @@ def _site_to_dict(site: PreparedSite, folder: Path) -> dict[str, object]:
     ]
     files: dict[str, object] = {name: _relative(getattr(site, name), folder) for name in _FILES}
     files["label_files"] = [_relative(file, folder) for file in site.label_files]
+    if site.change is not None:
+        files["change"] = _relative(site.change, folder)
     if site.label_shares:
         files["label_shares"] = site.label_shares
     if site.label_grid is not None:
@@ -196,6 +202,7 @@ def _site_from_dict(plain: Mapping[str, Any], folder: Path) -> PreparedSite:
         trust=plain["trust"],
         split=plain["split"],
         reference=_absolute(plain["reference"], folder),
+        change=_absolute(plain.get("change"), folder),
     )
 
 

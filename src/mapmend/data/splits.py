@@ -139,9 +139,9 @@ def _draw_blocks(
 
 
 def classes_in(dates: Sequence[PreparedSite], window: Window) -> np.ndarray:
-    """Which of the 255 ids the labels of a site's dates hold in a window."""
+    """Which of the 255 ids the labels of a site's dates, and of its change, hold in a window."""
     held = np.zeros(NODATA, bool)
-    for label in (site.label for site in dates if site.label is not None):
+    for label in (label for site in dates for label in (site.label, site.change) if label is not None):
         with raster_faults(label):
             ids = handle(label).read(1, window=RasterioWindow(window.col, window.row, window.width, window.height))
         held |= np.bincount(ids.ravel(), minlength=256)[:NODATA] > 0

@@ -12,14 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from mapmend.core.errors import LabelError
+from mapmend.nn.spec import CHANGE_ALONE
 
 Batch = Mapping[str, Tensor]
 """`image` B×T×C×H×W in its stored type, `mask` B×T×H×W int64 (255 = ignore), `valid` B×T×M×H×W bool, `trust` B.
 
-For methods that see the label's own pixels also `cell` B×T×H×W int32 and maybe `shares` B×T×K×H×W uint8.
+For methods that see the label's own pixels also `cell` B×T×H×W int32 and maybe `shares` B×T×K×H×W uint8. For methods
+of two dates also `change` B×H×W int64 (0 unchanged, 1 changed, 255 = nobody knows).
 """
 
 METHODS: dict[str, type[Method]] = {}
+CLASSES, CHANGE = "classes", "change"
+"""Maps that a method may be judged by."""
+CHANGE_NAMES = ("unchanged", "changed")
+"""In the order of their numbers in a batch's `change`, as in the shipped legend `change`."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,15 @@ class Method(nn.Module, ABC):
         counts: labelled training pixels per class.
 
     Attributes:
+        bands: names of the image's channels, set before `meet` where they are known.
         name: under which it is registered.
         config_class: its settings, see `mapmend.core.settings.settings`.
         loaders: the batches it needs in each step, by name.
         head: of its networks, where none is asked for.
+        dates: T of its batches.
+        needs_classes: whether it learns nothing without labelled classes; of others `counts` may be all 0.
+        criterion: what chooses the best weights, in words.
+        published: encoder and decoder of its paper's network, where there is one.
 
     Raises:
         LabelError: fewer than two classes are labelled.
@@ -78,14 +89,19 @@ class Method(nn.Module, ABC):
     config_class: ClassVar[type]
     loaders: ClassVar[tuple[str, ...]] = ("labelled",)
     head: ClassVar[str] = "plain"
+    dates: ClassVar[int] = 1
+    needs_classes: ClassVar[bool] = True
+    criterion: ClassVar[str] = "mIoU"
+    published: ClassVar[tuple[str, str] | None] = None
     config: Any
 
     def __init__(self, network: nn.Module, config: object, counts: Sequence[int]) -> None:
         super().__init__()
-        if sum(count > 0 for count in counts) < 2:
+        if sum(count > 0 for count in counts) < 2 and (self.needs_classes or any(counts)):
             raise LabelError("fewer than two classes are labelled for training", fix="a map needs at least two")
         self.network = network
         self.config = config
+        self.bands: tuple[str, ...] = ()
 
     @classmethod
     def configured(cls, config: Any, label_ratio: float | None) -> Any:
@@ -106,6 +122,16 @@ class Method(nn.Module, ABC):
     def knows_frequencies(cls, config: Any) -> bool:
         """Whether the network's logits start from the classes' frequencies, for these settings."""
         return False
+
+    @classmethod
+    def pair(cls, config: Any) -> str:
+        """What its networks make change of, one of `nn.spec.PAIRS`; empty for networks of one date."""
+        return ""
+
+    @classmethod
+    def change_alone(cls, config: Any) -> bool:
+        """Whether its map is the change itself, without classes of either date."""
+        return cls.pair(config) == CHANGE_ALONE
 
     @abstractmethod
     def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:
@@ -137,6 +163,15 @@ class Method(nn.Module, ABC):
         """Logits B×K×H×W of one date by the deployed network; `image` B×C×H×W, `valid` B×1×H×W."""
         logits: Tensor = self.deployed()(image, valid)
         return logits
+
+    def judged(self, classes: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Names of the classes of each map that `judge` compares; `classes` are the legend's."""
+        return {CLASSES: classes}
+
+    def judge(self, batch: Batch) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """Label and prediction of each map that is judged, of equal shapes; 255 in the label does not count."""
+        image, valid, mask = dates_as_samples(batch)
+        return {CLASSES: (mask, self.predict(image, valid).argmax(1))}
 
     def in_head(self, parameter: str) -> bool:
         """Whether the parameter of this name learns at the head's rate: all that is in no encoder does."""

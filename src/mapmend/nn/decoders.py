@@ -17,7 +17,10 @@ from mapmend.core.plain import suggestion
 from mapmend.nn.cosine_head import FEATURES, HEADS, make_head
 from mapmend.nn.encoders import MIT, Kind, plain_encoder, traits
 from mapmend.nn.errb import full_resolution_encoder
+from mapmend.nn.psp import PSP
 from mapmend.nn.spec import MOST_CHANNELS, PLAIN_HEAD, NetworkSpec
+
+PSP_STRIDE = 8  # to which encoders are dilated for it
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ DECODERS: Mapping[str, Decoder] = {
     "deeplabv3plus": Decoder("pyramid", (256,), ("decoder_channels",)),
     "upernet": Decoder("pyramid", (256,), ("decoder_channels",)),
     "segformer": Decoder("pyramid", (256,), ("decoder_segmentation_channels",)),
+    "psp": Decoder("pyramid", (512,)),
     "dpt": Decoder("plain", (128,), multiple=4),
     "concat": Decoder("full", (FEATURES,)),
 }
@@ -82,9 +86,11 @@ def assemble(spec: NetworkSpec) -> tuple[nn.Module, nn.Module, nn.Module]:
 
 
 def _assemble_pyramid(spec: NetworkSpec) -> tuple[nn.Module, nn.Module, nn.Module]:
+    if spec.decoder == "psp":
+        return _assemble_psp(spec)
     model = smp.create_model(
         spec.decoder,
-        encoder_name=spec.encoder if spec.encoder in MIT else f"tu-{spec.encoder}",
+        encoder_name=_smp_name(spec.encoder),
         encoder_weights=None,
         in_channels=spec.in_channels,
         classes=spec.classes,
@@ -96,6 +102,26 @@ def _assemble_pyramid(spec: NetworkSpec) -> tuple[nn.Module, nn.Module, nn.Modul
         model.decoder.up.align_corners = False
     _use_group_norm_after_global_mean(model.decoder)
     return model.encoder, model.decoder, model.segmentation_head[0]
+
+
+def _assemble_psp(spec: NetworkSpec) -> tuple[nn.Module, nn.Module, nn.Module]:
+    encoder = smp.encoders.get_encoder(
+        _smp_name(spec.encoder),
+        in_channels=spec.in_channels,
+        weights=None,
+        output_stride=PSP_STRIDE,
+        **traits(spec.encoder).keywords,
+    )
+    width = spec.decoder_widths[0]
+    decoder, head = PSP(encoder.out_channels[-1], width), nn.Conv2d(width, spec.classes, 1)
+    _use_group_norm_after_global_mean(decoder)
+    initialize_decoder(decoder)
+    initialize_head(head)
+    return encoder, decoder, head
+
+
+def _smp_name(encoder: str) -> str:
+    return encoder if encoder in MIT else f"tu-{encoder}"
 
 
 def _widths(spec: NetworkSpec) -> dict[str, Any]:

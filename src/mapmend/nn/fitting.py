@@ -9,11 +9,13 @@ from functools import cache
 import torch
 
 from mapmend.core.errors import ModelError
-from mapmend.nn.decoders import DECODERS, assemble, decoder_of
+from mapmend.nn.decoders import DECODERS, PSP_STRIDE, assemble, decoder_of
 from mapmend.nn.encoders import FULL, MIT, PLAIN, PYRAMIDS, traits
 from mapmend.nn.network import Network
+from mapmend.nn.pair_network import pair_network
 from mapmend.nn.spec import NetworkSpec
 
+_DILATED = {"deeplabv3plus": 16, "psp": PSP_STRIDE}
 _READ = {"pyramid": "a pyramid of features", "plain": "plain ViTs", "full": "features at full resolution"}
 
 
@@ -43,7 +45,8 @@ def bare_network(spec: NetworkSpec) -> Network:
         ModelError: as `check`.
     """
     spec = check(spec)
-    return Network(spec, *assemble(spec), divisor=traits(spec.encoder).divisor)
+    kind = pair_network if spec.pair else Network
+    return kind(spec, *assemble(spec), divisor=traits(spec.encoder).divisor)
 
 
 def _fitting_decoders(encoder: str) -> list[str]:
@@ -64,8 +67,8 @@ def _misfit(encoder: str, decoder: str) -> str | None:
             network(torch.zeros(1, 3, 2 * divisor + 1, 3 * divisor))
     except Exception as fault:  # whatever the libraries raise, from an assertion to an unknown keyword
         told = (str(fault).splitlines() or [""])[0]
-        if decoder == "deeplabv3plus" and (not told or "output_stride" in told):
-            return "the encoder cannot be dilated to stride 16"
+        if decoder in _DILATED and (not told or "output_stride" in told):
+            return f"the encoder cannot be dilated to stride {_DILATED[decoder]}"
         return told or type(fault).__name__
     return None
 

@@ -12,6 +12,9 @@ from mapmend.core.errors import ModelError
 from mapmend.core.plain import suggestion
 
 PLAIN_HEAD = "plain"
+CHANGE_ALONE = "change"
+PAIRS = ("cvaps_probability", "cvaps_logit", "features", CHANGE_ALONE)
+"""What a network of two dates makes the change of: the classes' probabilities or logits, features, or that alone."""
 MOST_CHANNELS = 4096
 """More bands or wider layers than this are a mistake, or a file made to exhaust the memory."""
 MOST_CLASSES = 255
@@ -24,7 +27,7 @@ class NetworkSpec:
 
     Attributes:
         encoder: a timm model's name, such as `resnet18`, `mit_b0` … `mit_b5`, or `errb64` and its like.
-        decoder: unet, fpn, deeplabv3plus, upernet, segformer, dpt or concat.
+        decoder: unet, fpn, deeplabv3plus, upernet, segformer, psp, dpt or concat.
         in_channels: bands of the image.
         classes: K, the channels of the logits.
         mean: per band, in the image's stored units.
@@ -34,9 +37,10 @@ class NetworkSpec:
         head: plain, linear, cosine or cosine_learned.
         frequencies: of the classes, K, whose logarithms are added to the head's logits: a cosine has no bias. Empty for
             none.
+        pair: of a network of two dates, one of `PAIRS`; empty for one date.
 
-    A plain head and no frequencies are left out of plain values, so that cards and hashes of such networks are what
-    they were before there were others.
+    What has its default in the last three is left out of plain values, so that cards and hashes of such networks are
+    what they were before there were others.
     """
 
     encoder: str
@@ -48,6 +52,7 @@ class NetworkSpec:
     decoder_widths: tuple[int, ...] = ()
     head: str = PLAIN_HEAD
     frequencies: tuple[float, ...] = ()
+    pair: str = ""
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -74,10 +79,12 @@ class NetworkSpec:
             raise ModelError("a frequency is not above 0", fix="leave out frequencies, or give each class some")
         if not all(value > 0 for value in self.std):
             raise ModelError("a standard deviation is not above 0", fix="leave out bands that are constant")
+        if self.pair and self.pair not in PAIRS:
+            raise ModelError(f"pair '{self.pair}' is unknown", fix=suggestion(self.pair, PAIRS))
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as JSON has them."""
-        left_out = (("head", PLAIN_HEAD), ("frequencies", ()))
+        left_out = (("head", PLAIN_HEAD), ("frequencies", ()), ("pair", ""))
         return {name: value for name, value in asdict(self).items() if (name, value) not in left_out}
 
     @classmethod

@@ -35,7 +35,8 @@ class RowBlend:
         lattice: the windows.
         classes: K.
         change_of: for two dates, the change probability H×W of means C×H×W, where the first K channels are the earlier
-            date's classes and the next K the later one's; None for one date.
+            date's classes, the next K the later one's, and those after them what else is said of the pair; None for one
+            date.
         channels: C; K for one date.
         calibration: of each date's blended probabilities, before anything is made of them.
         probabilities: indices of the classes whose probability at the later date is wanted.
@@ -124,7 +125,8 @@ class RowBlend:
             best, index = self._best(sums[dates[number]], total, better[number] if better else None)
             layers += [_masked(index, masks[number]), _masked(_steps(best), masks[number])]
         if self._change_of is not None:
-            means = torch.cat(better) if better else sums / total
+            learned = self._classes * len(masks)  # channels after these are of a change that was learned
+            means = torch.cat([*better, sums[learned:] / total]) if better else sums / total
             layers.append(_masked(_steps(self._change_of(means)), masks.all(dim=0)))
         for number in self._probabilities:
             probability = better[-1][number].clone() if better else sums[dates[-1]][number] / total

@@ -19,7 +19,7 @@ from mapmend.predict.blocks import Block, batch_size, block_side, plan_blocks
 from mapmend.predict.estimate import Estimate, disk_bytes, estimate_job
 from mapmend.predict.layers import Layers, choose_layers
 from mapmend.predict.ledger import Ledger
-from mapmend.predict.pair import PairPredictor, channels
+from mapmend.predict.pair import channels, fitted
 from mapmend.predict.predictor import Predictor, load_predictor
 from mapmend.predict.progress import MappingProgress
 from mapmend.predict.run_block import BlockResult, run_block
@@ -123,11 +123,9 @@ class _Job:
 
 def _plan(model: Path | Predictor, scene: Scene, block: int | None, probabilities: str | Sequence[str]) -> _Job:
     keep_large_blocks()
-    predictor = load_predictor(Path(model)) if isinstance(model, str | Path) else model
+    predictor, scene = fitted(load_predictor(Path(model)) if isinstance(model, str | Path) else model, scene)
     if predictor.sensors:
         check_sensors(scene, predictor.sensors)
-    if scene.dates == 2 and not isinstance(predictor, PairPredictor):
-        predictor = PairPredictor(predictor)
     side = block_side(predictor.lattice, channels(predictor), block)
     layers = choose_layers(predictor.legend, scene.dates, probabilities)
     return _Job(predictor, scene, tuple(plan_blocks(scene.grid, side, SceneReader(scene).bounds)), layers)

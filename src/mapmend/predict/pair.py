@@ -1,18 +1,28 @@
-"""Two dates mapped by a model of one: both posteriors, and the probability of change that follows from them."""
+"""Two dates mapped together: by a model of one, by one that has learned change too, or by one that knows change alone.
+
+Of a model of one date, the probability of change follows from both posteriors.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from mapmend.core.errors import ModelError
 from mapmend.core.legend import Legend
 from mapmend.core.sensor import Sensor
 from mapmend.predict.lattice import Lattice
-from mapmend.predict.predictor import Predictor
+from mapmend.predict.predictor import Predictor, TorchPredictor
+from mapmend.predict.scene import Scene
+
+if TYPE_CHECKING:  # it imports timm: seconds that other predictors do not need
+    from mapmend.nn.pair_network import PairNetwork
 
 
 class PairPredictor:
@@ -20,6 +30,9 @@ class PairPredictor:
 
     Args:
         single: maps one date.
+
+    Attributes:
+        channels: of `probabilities`.
 
     Raises:
         ModelError: the legend has but one class.
@@ -34,6 +47,7 @@ class PairPredictor:
         self.lattice: Lattice = single.lattice
         self.batch = single.batch
         self.calibration = single.calibration
+        self.channels = 2 * len(single.legend)
         self.identity: Mapping[str, object] = {**single.identity, "change": "coupled posteriors"}
 
     def probabilities(self, pixels: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> torch.Tensor:
@@ -65,6 +79,82 @@ class PairPredictor:
         return 1 - torch.minimum(means[:classes], means[classes:]).sum(dim=0)
 
 
+class LearnedPairPredictor(PairPredictor):
+    """Both dates of a place, and the change between them, by a network that learned both.
+
+    Args:
+        single: maps one date, with a network of pairs.
+    """
+
+    def __init__(self, single: TorchPredictor) -> None:
+        super().__init__(single)
+        self._torch, self._network = single, cast("PairNetwork", single.network)
+        self.channels = 2 * len(single.legend) + 1
+        self.identity = {**single.identity, "change": "learned"}
+
+    def probabilities(self, pixels: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> torch.Tensor:
+        """Class probabilities of both dates, the earlier first, then that of change: N×(2K+1)×W×W."""
+
+        def say(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            output = self._network.pair(_by_date(image), _by_date(mask))
+            assert output.classes is not None
+            return torch.cat([output.classes.softmax(2).flatten(1, 2), output.change.sigmoid()[:, None]], 1)
+
+        return self._torch.computed(pixels, valid, say)
+
+    def change_probability(self, means: torch.Tensor) -> torch.Tensor:
+        """How likely the place changed, H×W, as the network says it; `means` (2K+1)×H×W."""
+        return means[-1].clone()
+
+
+class ChangePredictor(TorchPredictor):
+    """Change alone: both dates are stacked as the images of one, and the map is of unchanged and changed.
+
+    Args and Raises as in `TorchPredictor`; the sensors are those of one date.
+    """
+
+    def __init__(
+        self, network: nn.Module, legend: Legend, sensors: Sequence[Sensor], *others: Any, **settings: Any
+    ) -> None:
+        super().__init__(network, legend, (*sensors, *sensors), *others, **settings)
+
+    def probabilities(self, pixels: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> torch.Tensor:
+        """Of unchanged and changed N×2×W×W; pixels N×2C×W×W, the earlier date first."""
+
+        def say(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.network(_by_date(image), _by_date(mask))
+            return logits.float().softmax(1)
+
+        return self.computed(pixels, valid, say)
+
+
+def fitted(predictor: Predictor, scene: Scene) -> tuple[Predictor, Scene]:
+    """The predictor and the scene as they go together: of one date, of two, or of two that are stacked as one.
+
+    Raises:
+        ModelError: the scene has one date, and the model knows nothing but change.
+    """
+    if isinstance(predictor, ChangePredictor):
+        if scene.dates < 2:
+            told = "the model knows the change between two dates, and one is to be mapped"
+            raise ModelError(told, where=f"scene '{scene.name}'", fix="map a pair: `dates: pair`, or --before")
+        return predictor, replace(scene, sources=(*scene.before, *scene.sources), before=())
+    if scene.dates < 2 or isinstance(predictor, PairPredictor):
+        return predictor, scene
+    if isinstance(predictor, TorchPredictor) and _knows_pairs(predictor.network):
+        return LearnedPairPredictor(predictor), scene
+    return PairPredictor(predictor), scene
+
+
+def _knows_pairs(network: nn.Module) -> bool:
+    return getattr(getattr(network, "spec", None), "pair", "") != ""
+
+
+def _by_date(maps: torch.Tensor) -> torch.Tensor:
+    """N×2C×W×W → N×2×C×W×W."""
+    return maps.reshape(len(maps), 2, -1, *maps.shape[2:])
+
+
 def channels(predictor: Predictor) -> int:
-    """Probabilities per pixel: one per class and date."""
-    return len(predictor.legend) * (2 if isinstance(predictor, PairPredictor) else 1)
+    """Probabilities per pixel: one per class and date, and one for a change that was learned."""
+    return predictor.channels if isinstance(predictor, PairPredictor) else len(predictor.legend)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -18,6 +18,7 @@ from mapmend.core.sensor import Sensor
 from mapmend.predict.lattice import Lattice
 
 Precision = Literal["float32", "bfloat16"]
+Say = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 _BATCH_PIXELS = {"cpu": 2**20, "cuda": 2**22}  # more gains nothing: 4 windows of 512 pixels keep a processor busy
 
@@ -103,13 +104,21 @@ class TorchPredictor:
             **({"calibration": calibration.to_dict()} if calibration is not None else {}),
         }
 
+    @property
+    def network(self) -> nn.Module:
+        """As given, on the device."""
+        return self._network
+
     def probabilities(self, pixels: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> torch.Tensor:
         """Softmax of the network's logits; shapes as in `Predictor`."""
+        return self.computed(pixels, valid, lambda image, mask: self._network(image, mask).float().softmax(dim=1))
+
+    def computed(self, pixels: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_], say: Say) -> torch.Tensor:
+        """What `say` makes of windows on the device: image and valid → maps, in the precision that was chosen."""
         with torch.inference_mode(), self._autocast():
             image = torch.from_numpy(pixels).to(self._device, non_blocking=True)
             mask = torch.from_numpy(valid).to(self._device, non_blocking=True)
-            logits: torch.Tensor = self._network(image.float().contiguous(memory_format=torch.channels_last), mask)
-            return logits.float().softmax(dim=1).contiguous()
+            return say(image.float().contiguous(memory_format=torch.channels_last), mask).contiguous()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bfloat16")
@@ -132,12 +141,15 @@ def load_predictor(
     """
     # Here, because it imports timm: seconds that other predictors do not need.
     from mapmend.nn.model_folder import load_model, model_hash
+    from mapmend.nn.spec import CHANGE_ALONE
+    from mapmend.predict.pair import ChangePredictor
 
     network, card = load_model(folder)
+    kind = ChangePredictor if card.spec.pair == CHANGE_ALONE else TorchPredictor
     side = window or card.window
     # A window of the user's own with the model's overlap would be refused where it is small.
     shared = overlap if overlap is not None else min(card.overlap, side // 4) if window else card.overlap
-    return TorchPredictor(
+    return kind(
         network,
         Legend.from_dict(card.legend, where=folder),
         [Sensor.from_dict(sensor, where=folder) for sensor in card.sensors.values()],

@@ -197,7 +197,9 @@ def _result(state: TrainingState, processes: Processes) -> FitResult:
     counters = state.counters
     weights = "the running average of the weights" if state.average else "the weights"
     chosen = next((row for row in counters.history if row["step"] == counters.best_step), None)
-    criterion = f"highest mIoU of {weights} on the validation set" if chosen else f"last step; {weights}"
+    criterion = (
+        f"highest {state.method.criterion} of {weights} on the validation set" if chosen else f"last step; {weights}"
+    )
     return FitResult(
         counters.step,
         counters.stopped,

@@ -158,12 +158,12 @@ class Session:
         if found is None:
             return False
         counters.stale += 1
-        if counters.best_step is None or found.miou > counters.best:
-            counters.best_step, counters.best, counters.stale = counters.step, found.miou, 0
+        if counters.best_step is None or found.criterion > counters.best:
+            counters.best_step, counters.best, counters.stale = counters.step, found.criterion, 0
             state.keep_chosen()
-        counters.history.append({"step": counters.step, "miou": found.miou, "metrics": found.metrics.to_dict()})
+        counters.history.append({"step": counters.step, "miou": found.miou, "metrics": found.to_dict()})
         counters.evaluation_seconds = found.seconds
-        self._write("validation", miou=found.miou, metrics=found.metrics.to_dict())
+        self._write("validation", miou=found.miou, metrics=found.to_dict())
         self.bar.miou(found.miou)
         return True
 

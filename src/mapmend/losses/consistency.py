@@ -1,0 +1,65 @@
+"""Losses without labels: what one view says for certain teaches another, and features of one class agree.
+
+FPA (Zhang et al., IEEE TGRS 2023) and C²F² (Zhang et al., IEEE GRSL 2024, doi 10.1109/LGRS.2024.3467260), after
+FixMatch.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_LEAST = 1e-5
+
+
+def pseudo_label_loss(
+    logits: Tensor, teacher: Tensor, valid: Tensor, threshold: float, *, among_valid: bool = False
+) -> Tensor:
+    """Mean of 1[max p ≥ τ]·CE(logits, argmax p), p the softmax of the teacher's logits, which do not learn.
+
+    Args:
+        logits: B×K×H×W, of the view that is taught.
+        teacher: B×K×H×W, logits of the view that teaches.
+        valid: B×H×W bool; the rest teaches nothing.
+        threshold: τ.
+        among_valid: divide by the valid pixels, as UniMatch does; else by all, as FPA and C²F² do.
+
+    Returns:
+        A float32 scalar.
+    """
+    sure, target = teacher.detach().float().softmax(1).max(1)
+    each = F.cross_entropy(logits.float(), target, reduction="none")
+    total = valid.sum().clamp(min=1) if among_valid else valid.numel()
+    return each.where((sure >= threshold) & valid, 0).sum() / total
+
+
+def class_alignment(feature: Tensor, logits: Tensor, valid: Tensor, threshold: float) -> Tensor:
+    """Class-aware feature alignment: the mean features of a class, image by image, point the same way.
+
+    With M_{b,k} = 1[p_k ≥ τ] at the features' resolution, μ_{b,k} the normalised Σ M f / (Σ M + 1e-5), and S the
+    cosines of a class's μ between the images of the batch,
+
+        L = 1/(K·B²) Σ_{k, b, b'} 1[S ≠ 0]·(½ − S/2).
+
+    An image without a class counts as zeros, and an image with itself contributes nothing.
+
+    Args:
+        feature: f of the strong view, B×D×h×w.
+        logits: of the weak view, B×K×H×W, taken as a constant.
+        valid: B×H×W bool; the rest is of no class.
+        threshold: τ.
+
+    Returns:
+        A float32 scalar.
+    """
+    size = feature.shape[-2:]
+    probability = F.interpolate(logits.detach().float().softmax(1), size, mode="nearest")
+    seen = F.interpolate(valid[:, None].float(), size, mode="nearest") > 0
+    chosen = ((probability >= threshold) & seen).float().flatten(2)  # B×K×N
+    sums = chosen @ feature.float().flatten(2).mT
+    means = F.normalize(sums / (chosen.sum(2, keepdim=True) + _LEAST), dim=2)
+    cosine = torch.einsum("bkd,ckd->kbc", means, means)
+    there = (chosen.sum(2) > 0).T  # K×B
+    both = there[:, :, None] & there[:, None, :] & ~torch.eye(len(feature), dtype=torch.bool, device=feature.device)
+    return (0.5 - cosine / 2).where(both, 0).sum() / cosine.numel()

@@ -1,0 +1,62 @@
+"""Weak views: pairs seen larger or smaller, both dates and all their labels alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_WHOLE = 0.999  # of a bilinear mean of validity
+
+
+def scaled_view(
+    batch: Mapping[str, Tensor], generator: torch.Generator, scale: tuple[float, float]
+) -> dict[str, Tensor]:
+    """Each pair enlarged or reduced by a factor drawn for it, and cut or continued to its size.
+
+    What is reduced leaves a margin, which is invalid and has no label; what is enlarged is cut at a random place.
+    Images are interpolated linearly, labels by nearest neighbour; a pixel whose neighbourhood holds
+    invalid pixels is invalid, for their values have spread.
+
+    Args:
+        batch: with image B×T×C×H×W, valid B×T×M×H×W, mask B×T×H×W and change B×H×W.
+        generator: on the CPU.
+        scale: the least and the largest factor; (1, 1) changes nothing.
+
+    Returns:
+        The batch with these replaced; the image is float32.
+    """
+    if scale == (1, 1):
+        return dict(batch)
+    image, valid = batch["image"], batch["valid"]
+    size, device = len(image), image.device
+    draws = torch.rand(3, size, generator=generator).to(device)
+    factor = scale[0] + (scale[1] - scale[0]) * draws[0]
+    # in units of half the image: where the view's centre lies, so that it stays on the image, or the image in it
+    room = (1 - 1 / factor).abs()
+    theta = torch.zeros(size, 2, 3, device=device)
+    theta[:, 0, 0] = theta[:, 1, 1] = 1 / factor
+    theta[:, 0, 2], theta[:, 1, 2] = (room * (2 * draw - 1) for draw in draws[1:])
+    grid = F.affine_grid(theta, [size, 1, *image.shape[-2:]], align_corners=False)
+
+    seen = valid.all(2, keepdim=True)
+    pixels = _sampled(image.float().where(seen, 0), grid, "bilinear")
+    whole = _sampled(valid.float(), grid, "bilinear") > _WHOLE
+    labels = {name: _label(batch[name], grid) for name in ("mask", "change")}
+    return {**batch, **labels, "image": pixels, "valid": whole}
+
+
+def _sampled(maps: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """B×…×H×W at the places of a grid; 0 outside."""
+    flat = maps.flatten(1, -3)
+    return F.grid_sample(flat, grid, mode, "zeros", align_corners=False).view_as(maps)
+
+
+def _label(label: Tensor, grid: Tensor) -> Tensor:
+    """By nearest neighbour; 255 outside."""
+    one_more = (label + 1).where(label != 255, 0).float()
+    flat = one_more.flatten(1, -3) if label.ndim > 3 else one_more[:, None]
+    found = F.grid_sample(flat, grid, "nearest", "zeros", align_corners=False).view_as(label).long()
+    return (found - 1).where(found > 0, 255)

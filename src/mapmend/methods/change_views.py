@@ -1,0 +1,103 @@
+"""What methods of labelled and unlabelled pairs have in common: the views they look at, and how they are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mapmend.core.settings import settings
+from mapmend.losses.scaled_views import scaled_view
+from mapmend.losses.strong_views import strong_view
+from mapmend.methods.method import CLASSES, Batch, StepState
+from mapmend.methods.pairs import pair_of
+from mapmend.nn.pair_network import ChangeNetwork
+
+Weight = Annotated[float, Field(ge=0)]
+Scale = Annotated[float, Field(gt=0)]
+
+LOADERS = ("labelled", "unlabelled")
+SCALE = (0.5, 2.0)
+_REACH = 2.5  # standard deviations from a band's mean to what counts as black and white
+
+
+@settings
+class ViewSettings:
+    """How methods of change alone look at pairs; the same for all of them, so that they can be compared.
+
+    Attributes:
+        scale: the least and largest factor by which a pair is enlarged; its margin counts nothing.
+        cut: side in pixels of the grey square in a strong view; 0 for none.
+        threshold: τ, the probability from which a prediction teaches another view.
+    """
+
+    scale: tuple[Scale, Scale] = SCALE
+    cut: Annotated[int, Field(ge=0)] = 16
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.95
+
+
+@dataclass(frozen=True)
+class PairView:
+    """A batch of pairs as a network takes it.
+
+    Attributes:
+        image: B×2×C×H×W.
+        valid: B×2×1×H×W bool.
+        change: B×H×W int64; 255 where nobody knows, or a date is invalid.
+        mask: B×2×H×W int64; 255 likewise.
+    """
+
+    image: Tensor
+    valid: Tensor
+    change: Tensor
+    mask: Tensor
+
+    @property
+    def seen(self) -> Tensor:
+        """B×H×W bool: where both dates are valid."""
+        return self.valid[:, :, 0].all(1)
+
+
+def weak_view(batch: Batch, config: ViewSettings, state: StepState) -> PairView:
+    """The batch at a random scale."""
+    view = scaled_view(batch, state.generator, config.scale)
+    image, valid = pair_of(view)
+    seen = valid[:, :, 0]
+    return PairView(image, valid, view["change"].masked_fill(~seen.all(1), 255), view["mask"].masked_fill(~seen, 255))
+
+
+def strong_image(network: ChangeNetwork, view: PairView, config: ViewSettings, state: StepState) -> Tensor:
+    """A view's image under photometric operations, each date under its own; black and white are 2.5 σ from the mean.
+
+    Published for 8-bit images, whose range is known; here it follows from the bands' statistics.
+    """
+    mean, std = network.mean.flatten(), network.std.flatten()
+    low, high = mean - _REACH * std, mean + _REACH * std
+    return strong_view(view.image, view.valid, low, high, state.generator, cut=config.cut)
+
+
+def change_network(network: nn.Module) -> ChangeNetwork:
+    """As its type has it."""
+    return cast(ChangeNetwork, network)
+
+
+def predict_change(network: nn.Module, image: Tensor, valid: Tensor) -> Tensor:
+    """Logits B×2×H×W of a pair; image B×2×C×H×W, valid B×2×1×H×W."""
+    logits: Tensor = network(image, valid)
+    return logits
+
+
+def judge_change(network: nn.Module, batch: Batch) -> Mapping[str, tuple[Tensor, Tensor]]:
+    """Label and prediction of the change, the map that these methods make; as in `Method.judge`."""
+    return {CLASSES: (batch["change"], predict_change(network, *pair_of(batch)).argmax(1))}
+
+
+def total(losses: Mapping[str, Tensor], state: StepState) -> Tensor:
+    """The losses' sum; each is noted."""
+    for name, loss in losses.items():
+        state.note(name, loss)
+    return torch.stack(list(losses.values())).sum()

@@ -1,0 +1,67 @@
+import torch
+
+from mapmend.losses.scaled_views import scaled_view
+
+
+def batch(seed=0, size=3, side=48):
+    generator = torch.Generator().manual_seed(seed)
+    cells = torch.randint(3, (size, 2, side // 8, side // 8), generator=generator)
+    mask = cells.repeat_interleave(8, -1).repeat_interleave(8, -2)
+    image = (60 * mask[:, :, None]).expand(-1, -1, 3, -1, -1).to(torch.uint8)
+    valid = torch.ones(size, 2, 1, side, side, dtype=torch.bool)
+    valid[0, 1, :, :16, :16] = False
+    change = (mask[:, 0] != mask[:, 1]).long()
+    change[1, :8] = 255
+    return {"image": image.clone(), "valid": valid, "mask": mask, "change": change, "trust": torch.zeros(size)}
+
+
+def view(scale, seed=0, given=None):
+    return scaled_view(given or batch(), torch.Generator().manual_seed(seed), scale)
+
+
+def test_the_scale_of_one_changes_nothing():
+    given = batch()
+    assert all(torch.equal(view((1, 1), given=given)[name], given[name]) for name in given)
+    same = view((1 + 1e-9, 1 + 1e-9), given=given)
+    for name in ("mask", "change", "valid"):
+        assert torch.equal(same[name], given[name])
+    both = (one["image"].float().where(one["valid"], 0) for one in (same, given))
+    torch.testing.assert_close(*both, rtol=0, atol=1e-3)
+
+
+def test_image_and_labels_of_both_dates_move_together():
+    for seed in range(5):
+        seen = view((0.5, 2.0), seed)
+        pure = (seen["image"][:, :, 0] / 60).round()
+        inner = (seen["image"][:, :, 0] / 60 - pure).abs() < 1e-3  # away from borders, where colours mix
+        known = seen["valid"][:, :, 0] & inner & (seen["mask"] != 255)
+        assert known.sum() > 1000
+        assert (pure.long() == seen["mask"])[known].float().mean() > 0.99
+        told = seen["change"] != 255
+        differ = (seen["mask"][:, 0] != seen["mask"][:, 1]).long()
+        assert torch.equal(differ[told], seen["change"][told])
+
+
+def test_a_reduced_pair_has_a_margin_that_nobody_labels():
+    half = view((0.5, 0.5))
+    assert ((half["mask"] != 255).sum((-2, -1)) == 24 * 24).all()
+    outside = half["mask"] == 255
+    assert not half["valid"][:, :, 0][outside].any()
+    assert (half["change"][outside.any(1)] == 255).all()
+    assert (half["valid"][1:].sum((-2, -1)) >= 22 * 22).all()
+    places = {tuple((one[0] != 255).nonzero()[0].tolist()) for one in half["mask"]}
+    assert len(places) == 3  # each pair lies elsewhere
+
+
+def test_an_enlarged_pair_fills_the_view():
+    double = view((2.0, 2.0))
+    assert (double["mask"] != 255).all()
+    assert double["valid"][1:].all()
+
+
+def test_junk_under_invalid_pixels_is_not_seen():
+    given = batch()
+    other = {**given, "image": given["image"].where(given["valid"], 255)}
+    one, two = view((0.5, 2.0), 3, given), view((0.5, 2.0), 3, other)
+    assert torch.equal(one["image"], two["image"])
+    assert not one["valid"][0, 1].all()
