@@ -1,6 +1,6 @@
 """NLCD mended to 1 m on the 256² patches of `chesapeake16`, by every way to learn from it.
 
-    python benchmarks/chesapeake.py --data DIR
+    python benchmarks/chesapeake.py --data DIR [--network lite0] [--ablations]
 
 At most 3 minutes a run on two cores; each run is done once and kept in `--work`. Nothing but images and NLCD is
 trained on, and no place is held out: the last step's running average is what is mapped. Label and map are scored on the
@@ -10,6 +10,7 @@ trained on, and no place is held out: the last step's running average is what is
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,10 @@ from trials import Trials, machine, run_project, spread, table
 EXAMPLE = Path(__file__).parents[1] / "examples" / "chesapeake.yaml"
 CLASSES = ("tree", "low vegetation", "water", "built")
 LABELS = {"nlcd": "NLCD, the literature's table", "nlcd_mixture": "NLCD, arg-max of the mixture table"}
-COMMON: Mapping[str, Any] = {
-    "encoder": "errb64",
-    "decoder": "concat",
-    "weights": "none",
-    "crop": 128,
-    "batch": 4,
-    "steps": 70,
-    "lr": 2e-3,
-    "ema_decay": 0.95,
-    "validation_share": 0,
-    "calibration": "none",
+COMMON: Mapping[str, Any] = {"crop": 128, "batch": 4, "ema_decay": 0.95, "validation_share": 0, "calibration": "none"}
+NETWORKS: Mapping[str, Mapping[str, Any]] = {
+    "errb64": {"encoder": "errb64", "decoder": "concat", "weights": "none", "steps": 70, "lr": 2e-3},
+    "lite0": {"weights": "lite0", "decoder_widths": [128, 64, 32, 16, 16], "steps": 200},
 }
 BELIEFS = {"robust": "posterior", "everywhere": 1.0, "plain_first": 0.4}
 C2FNET = {"method": "c2fnet", **BELIEFS}
@@ -79,18 +73,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds chesapeake16/")
     parser.add_argument("--work", type=Path, default=Path("out/chesapeake"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--network", choices=NETWORKS, default="errb64")
     parser.add_argument("--ablations", action="store_true", help="c2fnet's parts, one changed at a time")
-    parser.add_argument("--steps", type=int, default=COMMON["steps"])
+    parser.add_argument("--steps", type=int, help="of training, where they are not the network's")
     options = parser.parse_args()
     ways = {name: C2FNET | change for name, change in ABLATIONS.items()} if options.ablations else WAYS
     trials, rows, labels = Trials(options.work / "results.jsonl"), [], {}
     for name, change in ways.items():
-        train = {**COMMON, **change, "steps": options.steps}
+        train = {**COMMON, **NETWORKS[options.network], **change}
+        train["steps"] = options.steps or train["steps"]
         done = []
-        for seed in range(options.seeds):
-            out = options.work / f"{name}-{options.steps}-{seed}".replace(" ", "_").replace(":", "")
-            key = {"way": name, "steps": options.steps, "seed": seed}
+        for seed in options.seeds:
+            key = {"network": options.network, "way": name, "steps": train["steps"], "seed": seed}
+            out = options.work / re.sub(r"\W+", "_", "-".join(map(str, key.values())))
             done.append(trials.run(key, lambda t=train, s=seed, o=out: trial(t, "nlcd_mixture", s, options.data, o)))
         labels = {"nlcd_mixture": done[0]["label"]}
         rows.append([name, *(spread(one["map"][score] for one in done) for score in ("oa", *CLASSES))])
@@ -103,7 +99,7 @@ def main() -> None:
         if label in labels:
             rows.insert(0, [title, *(spread([labels[label][score]]) for score in ("oa", *CLASSES))])
     print(table(["", "overall accuracy", *(f"IoU {name}" for name in CLASSES)], rows))
-    print(f"\n{options.seeds} seeds; {machine()}")
+    print(f"\n{options.network}; {len(options.seeds)} seeds; {machine()}")
 
 
 if __name__ == "__main__":

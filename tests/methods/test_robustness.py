@@ -220,8 +220,22 @@ def test_a_belief_is_the_products_mixture_or_a_doubted_label():
         logits = logits_of(method, given)
         mean = logits.softmax(1).movedim(1, -1)[labelled].mean(0)
         method.robustness.marginal.copy_(mean)
-        expected = belief_likelihood(logits, mask, prior, mean)
+        expected = belief_likelihood(logits, mask, prior, mean) + 0.1 * robust.mixture_cross_entropy(
+            logits, mask, prior
+        )
         torch.testing.assert_close(step(method, {**given, **change})[0], expected)
+
+
+def test_a_map_that_is_sure_of_one_class_is_not_held_for_learned():
+    given = batch()
+    with torch.no_grad():
+        classifier = (network := TinyNetwork(dropout=0)).head
+        classifier.bias.copy_(torch.tensor([30.0, 0.0, 0.0]))
+    for anchor, moves in ((0.0, False), (0.1, True)):
+        method = Supervised(network, SupervisedConfig(robust="posterior", anchor=anchor), (5, 5, 5)).eval()
+        method.zero_grad()
+        step(method, given)[0].backward()
+        assert (float(classifier.bias.grad.abs().max()) > 0.01) == moves
 
 
 def test_a_crosswalks_mixtures_tell_how_its_labels_err():

@@ -55,6 +55,8 @@ class RobustSettings:
         elr: λ of elr.
         doubt: share of a pixel's belief that posterior does not give to its label but to all classes as they are
             frequent; where the label's crosswalk has a mixture of classes for its code, that is the belief.
+        anchor: weight of the cross-entropy against the beliefs themselves beside posterior: a map that is sure of one
+            class everywhere contradicts no likelihood, and would learn nothing more.
         error_matrix: CSV of the product's published error matrix, rows = map, columns = reference, with the sizes of
             the map's classes in a last column `area` if they were strata; for forward.
         transition: in its place P(label | truth) itself, rows = truth: a CSV, rows in the legend's order, or crosswalk
@@ -76,6 +78,7 @@ class RobustSettings:
     bootstrap: Share | None = None
     elr: Weight = 3.0
     doubt: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    anchor: Weight = 0.1
     error_matrix: str = ""
     transition: str | Matrix = ""
     correction: Literal["none", "objects"] = "none"

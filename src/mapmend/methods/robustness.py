@@ -235,7 +235,12 @@ class Robustness(nn.Module):
         mean = running_mean(logits, belief.mask, self.marginal)
         if self.training:
             self.marginal.copy_(mean)
-        return belief_likelihood(logits, belief.mask, self._prior(belief), mean, pixel_weight=belief.weight)
+        prior, counted = self._prior(belief), belief.weight
+        likelihood = belief_likelihood(logits, belief.mask, prior, mean, pixel_weight=counted)
+        if not self.config.anchor:
+            return likelihood
+        plain = robust.mixture_cross_entropy(logits, belief.mask, prior, pixel_weight=counted)
+        return likelihood + self.config.anchor * plain
 
     def _prior(self, belief: Belief) -> Tensor:
         """What is believed of each pixel before the image is looked at, B×K×H×W: nothing for certain."""
