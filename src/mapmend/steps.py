@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mapmend.beforehand import check_beforehand
 from mapmend.calibrate import calibrate
 from mapmend.certain import CertainMap, WantedCertain, of_model, of_reference, write_certain
 from mapmend.change.job import change_maps
@@ -20,6 +21,7 @@ from mapmend.core.errors import JobError, LabelError, ManifestError
 from mapmend.core.grid import ground_pixel_size
 from mapmend.core.legend import Legend
 from mapmend.core.manifest import two_dates
+from mapmend.core.places import TRAINED_ON, TrainedPlace, merged, trained_places
 from mapmend.core.provenance import file_hash, provenance
 from mapmend.core.sensor import Sensor
 from mapmend.core.settings import from_mapping
@@ -29,7 +31,7 @@ from mapmend.data.prepare import prepare
 from mapmend.data.samples import TrainingSet, ValidationSet
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
 from mapmend.data.sites import Prepared, PreparedSite, channel_statistics, load_prepared
-from mapmend.data.splits import split_sites
+from mapmend.data.splits import SitePart, split_sites
 from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
 from mapmend.nn.build import build_network
 from mapmend.nn.model_folder import ModelCard, load_model, model_hash, read_card, save_model
@@ -59,6 +61,8 @@ def prepare_step(project: Project, out: Path) -> Prepared:
     given = project.reference
     references = read_scenes(given, project.data, store, name="reference") if given is not None else ()
     check_files((*rows, *references), project.path)
+    if not (out / PREPARED).is_file():
+        check_beforehand(project, rows, references)
     if "change" in project.steps and project.listed and not two_dates(rows, project.predict_settings().split):
         raise _no_pair(project)  # before hours of training
     columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TextColumn("sites"), TimeRemainingColumn())
@@ -70,6 +74,7 @@ def prepare_step(project: Project, out: Path) -> Prepared:
             project.legend,
             (out / PREPARED).parent,
             references=references,
+            reference_legend=project.score_legend,
             base=project.folder,
             progress=lambda done: bar.update(task, completed=done),
         )
@@ -107,9 +112,11 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
     side = max(data.crop, _LEAST_WINDOW)
     cards = {modality: sensor.to_dict() for modality, sensor in modalities.items()}
     card = ModelCard(network.spec, cards, legend.to_dict(), side, side // 4, bands, method_class.name)
+    places = [_place(part) for part in parts]
     if start_from is not None:
         other, other_card = load_model(start_from)
         origin = warm_start(network, other, card, other_card)
+        places += trained_places(other_card.provenance, start_from) or ()
     console.print(f"weights: {origin.describe()}", soft_wrap=True, highlight=False)
     start = {"weights": origin.describe(), "from": model_hash(start_from) if start_from is not None else None}
     method = method_class(network, own, [int(count) for count in training.counts])
@@ -144,6 +151,7 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
         "validation": result.metrics,
     }
     made = {**provenance(config, seed=loop.seed, inputs=[out / PREPARED]), **start, "seconds": round(result.seconds, 1)}
+    made[TRAINED_ON] = [place.to_dict() for place in merged(places)]
     if asked != "none":
         calibrated = calibrate(network, card, parts, legend, asked, out / TRAINING, loop.seed)
         console.print(f"calibration: {calibrated.describe()}", soft_wrap=True, highlight=False)
@@ -321,6 +329,10 @@ def _label_ratio(sites: Sequence[PreparedSite]) -> float | None:
         elif site.label_gsd is not None:
             ratios.append(site.label_gsd / side)
     return max(ratios, default=None)
+
+
+def _place(part: SitePart) -> TrainedPlace:
+    return TrainedPlace(part.site.name, "train" if part.trains else "val", part.site.grid)
 
 
 def _modalities(sites: Sequence[PreparedSite]) -> dict[str, Sensor]:
