@@ -20,7 +20,8 @@ def check_beforehand(project: Project, rows: Sequence[Row], references: Sequence
         LabelError: a label covers nothing of its scene, all have one class, or one's pixel size has to be known.
         GridError, RasterError, VectorError, LegendError: a label does not fit, or cannot be read.
     """
-    check_labels(rows, references, project.legend, project.score_legend, project.folder)
+    legends = project.legend, project.score_legend
+    check_labels(rows, references, *legends, project.folder, trains="train" in project.steps)
     check_label_pixels(project, rows)
 
 
@@ -30,10 +31,10 @@ def check_label_pixels(project: Project, rows: Sequence[Row]) -> None:
     Raises:
         LabelError: nothing tells the size of a label's own pixels; or as the method itself says it.
     """
-    method, _, _, _, own = project.train_settings()
     labelled = [row for row in rows if row.label is not None and row.split != "test"]
     if "train" not in project.steps or not labelled:
         return
+    method, _, _, _, own = project.train_settings()
     try:
         method.configured(own, None)
     except ProjectError as fault:

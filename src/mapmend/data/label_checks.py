@@ -23,7 +23,13 @@ ONE_CLASS_FIX = "a map needs at least two; for masks of 0 and 255 set `label_leg
 
 
 def check_labels(
-    rows: Sequence[Row], references: Sequence[Row], legend: Legend, reference_legend: Legend, base: Path | None
+    rows: Sequence[Row],
+    references: Sequence[Row],
+    legend: Legend,
+    reference_legend: Legend,
+    base: Path | None,
+    *,
+    trains: bool = True,
 ) -> None:
     """Refuse labels and references that cover nothing of their scene, and labels of one class; reads until it is clear.
 
@@ -33,6 +39,7 @@ def check_labels(
         legend: of the labels.
         reference_legend: of the references.
         base: folder that paths to crosswalks start from.
+        trains: whether anything will be trained; labels of one class are no fault otherwise.
 
     Raises:
         GridError: a label lies beside its image; file, site and both extents are given.
@@ -43,9 +50,9 @@ def check_labels(
     classes: set[int] = set()
     for row in rows:
         if row.label is not None and row.image:
-            trains = row.split != "test"
-            seen = _classes_of(row, row.image[0], legend, base, enough=classes if trains else None)
-            classes |= seen if trains else set()
+            learned = trains and row.split != "test"
+            seen = _classes_of(row, row.image[0], legend, base, enough=classes if learned else None)
+            classes |= seen if learned else set()
     if len(classes) == 1:
         name = legend.names[legend.ids.index(classes.pop())]
         raise LabelError(f"the label has one class only ('{name}')", fix=ONE_CLASS_FIX)

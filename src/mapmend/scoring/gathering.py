@@ -75,7 +75,10 @@ class Gathering:
                 self._count_change(name, pairs["before_"], pairs[""], changed)
         group = self.grouping.group(name, where="--group-by") if self.grouping is not None else None
         for date, parts in counted.items():
-            self.dates.setdefault(date, DateCounts(self.legend)).close_image(name, *parts, group=group)
+            of_date = self.dates.setdefault(date, DateCounts(self.legend))
+            of_date.close_image(name, *parts)
+            if group is not None:
+                of_date.add_to_group(group, parts[0])
         self.images += 1
 
     def scores(self, notes: tuple[str, ...], *, by_code: bool, seen: Seen | None = None) -> Scores:
@@ -132,14 +135,14 @@ class DateCounts:
         self.bf_scores: list[float] = []
         self.groups: dict[str, tuple[int, ConfusionMatrix]] = {}
 
-    def close_image(
-        self, name: str, matrix: ConfusionMatrix, boundary: BoundaryCounts | None, group: str | None = None
-    ) -> None:
-        """Take in what was counted of one image, which may belong to a group."""
+    def add_to_group(self, group: str, matrix: ConfusionMatrix) -> None:
+        """Count an image in its group too."""
+        images, counted = self.groups.get(group, (0, ConfusionMatrix(matrix.names)))
+        self.groups[group] = images + 1, counted + matrix
+
+    def close_image(self, name: str, matrix: ConfusionMatrix, boundary: BoundaryCounts | None) -> None:
+        """Take in what was counted of one image."""
         self.matrix = self.matrix + matrix
-        if group is not None:
-            images, counted = self.groups.get(group, (0, ConfusionMatrix(matrix.names)))
-            self.groups[group] = images + 1, counted + matrix
         self.means.add(matrix)
         miou = map_metrics(matrix).miou
         if miou is not None:
