@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from mapmend.change.settings import ChangeSettings
+from mapmend.core.error_matrix import ROUNDED, read_error_matrix, read_transition
 from mapmend.core.errors import LegendError, ProjectError
-from mapmend.core.legend import Legend, load_legend
+from mapmend.core.legend import Crosswalk, Legend, load_crosswalk, load_legend
 from mapmend.core.plain import read_yaml, suggestion
 from mapmend.core.sensor import Sensor, load_sensor
 from mapmend.core.settings import from_mapping, settings, split_mapping
@@ -111,10 +112,12 @@ class ReportSettings:
     Attributes:
         title: its heading; the project's name when empty.
         sites: at most this many sites are drawn.
+        group_by: where sites' names have their group, as `{state}_*`: a confusion matrix for each group, and means.
     """
 
     title: str = ""
     sites: Annotated[int, Field(ge=1)] = 6
+    group_by: str = ""
 
 
 @settings
@@ -131,6 +134,19 @@ _SETTINGS: Mapping[str, type[Any]] = {
 
 
 @settings
+class ScoreAs:
+    """Classes that maps are scored in.
+
+    Attributes:
+        legend: of the references.
+        crosswalk: from the project's legend to it; empty for the one that has the name of the project's legend.
+    """
+
+    legend: str
+    crosswalk: str = ""
+
+
+@settings
 class _Document:
     """The keys of a project file."""
 
@@ -139,6 +155,7 @@ class _Document:
     sensors: dict[str, str | dict[str, Any]]
     scenes: str | list[dict[str, Any]]
     reference: str | list[dict[str, Any]] | None = None
+    score_as: str | ScoreAs = ""
     data: str = ""
     aoi: str | None = None
     seed: Annotated[int, Field(ge=0)] = 0
@@ -153,6 +170,8 @@ class Project:
         folder: where relative paths to legends, sensor cards and the area of interest start.
         data: where relative paths of scenes and references start.
         steps: verbs in their order, with what the file says about each.
+        score_legend: legend of the references, in which maps are shown and scored; the project's own by default.
+        score_crosswalk: from the project's legend to that one.
         listed: whether the file lists its steps; where it does not, `change` is done if there is something to compare.
     """
 
@@ -167,6 +186,8 @@ class Project:
     aoi: Path | None
     seed: int
     steps: Mapping[str, Mapping[str, Any]]
+    score_legend: Legend
+    score_crosswalk: Crosswalk
     listed: bool = True
 
     def train_settings(self) -> tuple[type[Method], NetworkSettings, DataSettings, LoopConfig, Any]:
@@ -230,23 +251,36 @@ def load_project(path: str | Path, data: Path | None = None) -> Project:
     aoi = folder / document.aoi if document.aoi else None
     if aoi is not None and not aoi.is_file():
         raise ProjectError(f"no such file: {aoi}", where=f"{path}: aoi", fix="correct the path")
+    legend = load_legend(document.legend, folder)
+    score_legend, score_crosswalk = _scored_as(document.score_as, legend, folder)
     project = Project(
         document.name,
         path,
         folder,
         data.absolute() if data is not None else folder / document.data,
-        load_legend(document.legend, folder),
+        legend,
         {name: load_sensor(spec, folder) for name, spec in document.sensors.items()},
         document.scenes,
         document.reference,
         aoi,
         document.seed,
         _steps(document.steps, path),
+        score_legend,
+        score_crosswalk,
         listed=bool(document.steps),
     )
     _check_change(project)
     _check_probabilities(project)
+    _check_matrix(project)
     return project
+
+
+def _scored_as(asked: str | ScoreAs, legend: Legend, folder: Path) -> tuple[Legend, Crosswalk]:
+    wanted = ScoreAs(legend=asked) if isinstance(asked, str) else asked
+    if not wanted.legend:
+        return legend, load_crosswalk(None, legend)
+    target = load_legend(wanted.legend, folder)
+    return target, load_crosswalk(wanted.crosswalk or legend.name, target, folder)
 
 
 def _check_probabilities(project: Project) -> None:
@@ -268,6 +302,27 @@ def _check_probabilities(project: Project) -> None:
                 raise LegendError(fault.what, where=f"{project.path}: predict: {key}", fix=fault.fix) from None
 
 
+def _check_matrix(project: Project) -> None:
+    """Refuse a matrix of label errors that does not fit the legend; files are read here and again by the method."""
+    from mapmend.methods.robust_settings import RobustSettings
+
+    own = project.train_settings()[4] if "train" in project.steps else None
+    if not isinstance(own, RobustSettings):
+        return
+    for key, read in (("error_matrix", read_error_matrix), ("transition", read_transition)):
+        given = getattr(own, key)
+        if isinstance(given, str) and given:
+            read(project.folder / given).of(project.legend.names)
+        elif given:
+            wanted = len(project.legend)
+            if len(given) != wanted or any(len(row) != wanted or abs(sum(row) - 1) > ROUNDED for row in given):
+                raise ProjectError(
+                    f"is not {wanted} rows of {wanted} shares that sum to one",
+                    where=f"{project.path}: train: {key}",
+                    fix=f"rows are true classes, columns labels: {', '.join(project.legend.names)}",
+                )
+
+
 def _check_change(project: Project) -> None:
     """Refuse, before anything is trained, what would stop `change` at the end."""
     if "change" not in project.steps:
@@ -276,6 +331,8 @@ def _check_change(project: Project) -> None:
     if "method" in project.steps.get("train", {}):
         method, *_, own = project.train_settings()
         _refuse_change_of_change(method, own, where)
+    if project.score_legend != project.legend:
+        raise ProjectError("change is not scored in other classes than the map's", where=where, fix="leave out one")
     if project.dates != "pair":
         raise ProjectError(
             f"predict has `dates: {project.dates}`, and change compares maps that are made as a pair",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,16 +12,22 @@ from typing import Any
 
 from mapmend.accuracy.change import ChangeAccuracy, change_metrics
 from mapmend.accuracy.confusion import ConfusionMatrix
+from mapmend.accuracy.conventions import mean_class_accuracy
+from mapmend.accuracy.group_means import group_figures, group_means
 from mapmend.accuracy.metrics import map_metrics
 from mapmend.change.record import ChangeResult, read_change
 from mapmend.core.durable import replace_json
 from mapmend.core.errors import JobError
-from mapmend.core.legend import Legend
+from mapmend.core.grouping import Grouping
+from mapmend.core.legend import Crosswalk, Legend, load_crosswalk
+from mapmend.core.places import TRAINED_ON, TRANSDUCTIVE, Role, trained_places
+from mapmend.core.provenance import RECORD
 from mapmend.data.prepare import class_areas
 from mapmend.data.sites import PreparedSite
 from mapmend.maps import MapJob, map_jobs
-from mapmend.nn.model_folder import read_card
+from mapmend.nn.model_folder import ModelCard, model_hash, read_card
 from mapmend.project import Project
+from mapmend.raster.trained import TrainedGround
 from mapmend.report.change_gather import change_report
 from mapmend.report.data import Accuracy, ClassAreas, CurvePoint, ReportData, SitePanel, StepTime
 from mapmend.report.estimated import read_assessment
@@ -89,6 +96,7 @@ class _Mapped:
 
     job: MapJob
     legend: Legend
+    codes: Crosswalk
 
     @cached_property
     def change(self) -> ChangeResult | None:
@@ -111,8 +119,8 @@ class _Mapped:
 
     def panel(self) -> SitePanel:
         if self.job.before is None:
-            return site_panel(self.job.site, self.legend, self.job.folder)
-        return pair_panel(self.job.before, self.job.site, self.legend, self.job.folder, self._change_folder)
+            return site_panel(self.job.site, self.legend, self.job.folder, self.codes)
+        return pair_panel(self.job.before, self.job.site, self.legend, self.job.folder, self._change_folder, self.codes)
 
     def scored_change(self, aoi: Path | None) -> ChangeAccuracy | None:
         if self.job.before is None or self.change is None:
@@ -131,8 +139,8 @@ def report_project(project: Project, out: Path, seconds: Mapping[str, float]) ->
     Raises:
         JobError: there is no map yet, or the folder's `assessment.json` is damaged.
     """
-    settings, legend = project.report_settings(), project.legend
-    mapped = [_Mapped(job, legend) for job in map_jobs(project, out) if job.mapped]
+    settings, legend, codes = project.report_settings(), project.score_legend, project.score_crosswalk
+    mapped = [_Mapped(job, legend, codes) for job in map_jobs(project, out) if job.mapped]
     if not mapped:
         raise JobError("there is no map to report on", where=out, fix="predict first")
     later = [one.dates[1] for one in mapped]
@@ -142,6 +150,11 @@ def report_project(project: Project, out: Path, seconds: Mapping[str, float]) ->
     card = read_card(out / MODEL) if (out / MODEL).is_dir() else None
     reliability = reliability_of(card.metrics, out / MODEL) if card else None
     best = card.metrics.get("best_step") if card else None
+    seen = _seen([one.job for one in mapped], card, out / MODEL)
+    grouping = Grouping.of(settings.group_by, where=f"{project.path}: report: group_by") if settings.group_by else None
+    accuracies = [
+        score(shown, legend, project.aoi, codes=codes, seen=seen, grouping=grouping) for shown in (later, earlier)
+    ]
     data = ReportData(
         settings.title or project.name,
         legend,
@@ -149,16 +162,16 @@ def report_project(project: Project, out: Path, seconds: Mapping[str, float]) ->
         sites=tuple(one.panel() for one in mapped[: settings.sites]),
         curves=tuple(_curves(out / TRAINING / "log.jsonl")),
         best_step=best if isinstance(best, int) else None,
-        areas=_areas(later, legend),
-        areas_before=_areas(earlier, legend) if earlier else None,
-        accuracy=score(later, legend, project.aoi),
-        accuracy_before=score(earlier, legend, project.aoi),
+        areas=_areas(later, codes),
+        areas_before=_areas(earlier, codes) if earlier else None,
+        accuracy=accuracies[0],
+        accuracy_before=accuracies[1],
         change=change,
         times=tuple(StepTime(verb, took) for verb, took in seconds.items()),
-        notes=_notes([one.job.site for one in mapped], settings.sites, reliability),
+        notes=_notes(accuracies[0], len(mapped), settings.sites, reliability),
         reliability=None if isinstance(reliability, str) else reliability,
         estimated=read_assessment(out),
-        provenance=dict(card.provenance) if card else {},
+        provenance={key: value for key, value in card.provenance.items() if key != TRAINED_ON} if card else {},
     )
     result = RunResult(
         out,
@@ -176,14 +189,36 @@ def report_project(project: Project, out: Path, seconds: Mapping[str, float]) ->
     return result
 
 
-def score(shown: Sequence[Shown], legend: Legend, aoi: Path | None = None) -> Accuracy | None:
+def score(
+    shown: Sequence[Shown],
+    legend: Legend,
+    aoi: Path | None = None,
+    *,
+    codes: Crosswalk | None = None,
+    seen: Mapping[str, Role | None] | None = None,
+    grouping: Grouping | None = None,
+) -> Accuracy | None:
     """Confusion of maps and labels with the references, pooled over the sites that have one; None without any.
 
     A label that says nothing of most of these pixels (points, some polygons) is no map, and is not compared with one.
+
+    Args:
+        shown: maps and their sites.
+        legend: of the references.
+        aoi: vector file outside of which there is no map, or None.
+        codes: what codes of labels and maps mean in that legend; None: they are its ids.
+        seen: by site, what it was to the model; None where nobody knows.
+        grouping: of the sites' names.
     """
-    scored = [score_site(one.site, one.raster, legend, one.other, aoi) for one in shown if one.site.reference]
+    judged = [one for one in shown if one.site.reference]
+    scored = [score_site(one.site, one.raster, legend, one.other, aoi, codes) for one in judged]
     if not scored:
         return None
+    groups: dict[str, ConfusionMatrix] = {}
+    if grouping is not None:
+        for one, (_, of_map) in zip(judged, scored, strict=True):
+            group = grouping.group(one.site.name, where="report: group_by")
+            groups[group] = groups.get(group, ConfusionMatrix(legend.names)) + of_map
     nothing = ConfusionMatrix(legend.names)
     labels = [of_label for of_label, _ in scored if of_label is not None]
     label = sum(labels, nothing) if len(labels) == len(scored) else None
@@ -192,27 +227,53 @@ def score(shown: Sequence[Shown], legend: Legend, aoi: Path | None = None) -> Ac
         share = 1 - label.missing.sum() / label.pixels
         words += f" The label knows {share:.1%} of its pixels, and is not compared with the map."
         label = None
-    return Accuracy(sum((of_map for _, of_map in scored), nothing), label, words)
+    trained = None if seen is None else any(seen.get(one.site.name) == "train" for one in judged)
+    kind = grouping.kind if grouping is not None else ""
+    return Accuracy(sum((of_map for _, of_map in scored), nothing), label, words, trained, groups, kind)
 
 
 def scores_of(accuracy: Accuracy) -> dict[str, Any]:
-    """All metrics of label and map, as plain values."""
-    label = accuracy.label
+    """All metrics of label and map, as plain values.
+
+    `headline` has the map's under the names by which they may be told: with `_transductive` at the end where the model
+    was trained on one of the places; a mean over groups says of what, as in `miou_state_mean`.
+    """
+    label, found = accuracy.label, map_metrics(accuracy.map)
+    told = {"oa": found.oa, "kappa": found.kappa, "miou": found.miou, "mf1": found.mf1}
+    told["macc"] = mean_class_accuracy(accuracy.map)
+    told |= group_means(accuracy.kind, accuracy.groups)
+    suffix = TRANSDUCTIVE if accuracy.transductive else ""
+    groups = {name: {**group_figures(one), "counts": one.to_dict()} for name, one in sorted(accuracy.groups.items())}
     return {
         "reference": accuracy.reference,
         "label": None if label is None else map_metrics(label).to_dict(),
-        "map": map_metrics(accuracy.map).to_dict(),
+        "map": found.to_dict(),
+        "transductive": accuracy.transductive,
+        "headline": {f"{name}{suffix}": value for name, value in told.items()},
+        **({"groups": groups} if groups else {}),
     }
 
 
-def _areas(shown: Sequence[Shown], legend: Legend) -> ClassAreas:
+def _seen(jobs: Sequence[MapJob], card: ModelCard | None, model: Path) -> dict[str, Role | None] | None:
+    """By site, what it was to the model of its map; None where a map is another model's, or the model does not say."""
+    places = trained_places(card.provenance, model) if card is not None else None
+    if places is None:
+        return None
+    weights, ground = model_hash(model), TrainedGround(places)
+    if any(json.loads((job.folder / RECORD).read_text())["config"].get("weights") != weights for job in jobs):
+        return None
+    return {job.site.name: ground.role_of(job.site.name, job.site.grid) for job in jobs}
+
+
+def _areas(shown: Sequence[Shown], codes: Crosswalk) -> ClassAreas:
+    own = load_crosswalk(None, codes.target)
     totals: dict[str, list[tuple[float, ...]]] = {"map": [], "label": [], "reference": []}
     units = set()
     for one in shown:
         site = one.site
         for kind, path in (("map", one.raster), ("label", site.label), ("reference", site.reference)):
             if path is not None:
-                areas, unit = class_areas(path, site.grid, legend)
+                areas, unit = class_areas(path, site.grid, own if kind == "reference" else codes)
                 totals[kind].append(areas)
                 units.add(unit)
     if len(units) > 1:
@@ -233,16 +294,15 @@ def _curves(log: Path) -> Iterator[CurvePoint]:
             yield CurvePoint(row["step"], metrics={"mIoU": row["miou"]})
 
 
-def _notes(sites: Sequence[PreparedSite], shown: int, reliability: Reliability | str | None) -> tuple[str, ...]:
+def _notes(accuracy: Accuracy | None, sites: int, shown: int, reliability: Reliability | str | None) -> tuple[str, ...]:
     notes = []
-    trained = [site for site in sites if site.label is not None and site.split != "test"]
-    if trained and any(site.reference for site in trained):
+    if accuracy is not None and accuracy.transductive:
         notes.append(
             "The model was trained on the labels of sites that are scored here (never on their reference): the scores "
             "say how well the labels were mended, not how well the model transfers to other places."
         )
-    if len(sites) > shown:
-        notes.append(f"{len(sites)} sites were mapped; the first {shown} are shown, all of them are counted.")
+    if sites > shown:
+        notes.append(f"{sites} sites were mapped; the first {shown} are shown, all of them are counted.")
     if isinstance(reliability, str):
         notes.append(f"The map's confidence is not calibrated: {reliability}.")
     return tuple(notes)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mapmend.beforehand import check_beforehand
 from mapmend.certain import CertainMap, WantedCertain, of_model, of_reference, write_certain
 from mapmend.change.job import change_maps
 from mapmend.change.record import ChangeResult
@@ -41,6 +42,8 @@ def prepare_step(project: Project, out: Path) -> Prepared:
     given = project.reference
     references = read_scenes(given, project.data, store, name="reference") if given is not None else ()
     check_files((*rows, *references), project.path)
+    if not (out / PREPARED).is_file():
+        check_beforehand(project, rows, references)
     if "change" in project.steps and project.listed and not two_dates(rows, project.predict_settings().split):
         raise _no_pair(project)  # before hours of training
     columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TextColumn("sites"), TimeRemainingColumn())
@@ -52,6 +55,7 @@ def prepare_step(project: Project, out: Path) -> Prepared:
             project.legend,
             (out / PREPARED).parent,
             references=references,
+            reference_legend=project.score_legend,
             base=project.folder,
             progress=lambda done: bar.update(task, completed=done),
         )

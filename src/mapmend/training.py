@@ -16,6 +16,7 @@ from mapmend.calibrate import calibrate
 from mapmend.core.errors import LabelError, ManifestError, ProjectError
 from mapmend.core.grid import ground_pixel_size
 from mapmend.core.legend import Legend
+from mapmend.core.places import TRAINED_ON, TrainedPlace, merged, trained_places
 from mapmend.core.provenance import file_hash, provenance
 from mapmend.core.sensor import Sensor
 from mapmend.core.settings import from_mapping
@@ -176,9 +177,11 @@ def _train(
     side = max(data.crop, _LEAST_WINDOW)
     cards = {modality: sensor.to_dict() for modality, sensor in modalities.items()}
     card = ModelCard(network.spec, cards, legend.to_dict(), side, side // 4, bands, method_class.name)
+    places = [TrainedPlace(part.site.name, "train" if part.trains else "val", part.site.grid) for part in parts]
     if start_from is not None:
         other, other_card = load_model(start_from)
         origin = warm_start(network, other, card, other_card)
+        places += trained_places(other_card.provenance, start_from) or ()
     console.print(f"weights: {origin.describe()}", soft_wrap=True, highlight=False)
     told: dict[str, object] = {"prepared": file_hash(out / PREPARED)}
     if not validates:
@@ -219,7 +222,8 @@ def _train(
         "validation": result.metrics,
     }
     made = {**provenance(config, seed=loop.seed, inputs=[out / PREPARED]), **start, "seconds": round(result.seconds, 1)}
-    made["labels"] = _labels_seen(parts, start_from)
+    made[TRAINED_ON] = [place.to_dict() for place in merged(places)]
+    made[LABELS] = _labels_seen(parts, start_from)
     if asked != "none":
         calibrated = calibrate(network, card, parts, legend, asked, training_folder, loop.seed)
         console.print(f"calibration: {calibrated.describe()}", soft_wrap=True, highlight=False)

@@ -33,7 +33,8 @@ def prepared(tmp_path):
             pytest.skip("real data absent: set MAPMEND_DATA")
         project = load_project(ROOT / "examples" / f"{name}.yaml", data)
         rows = read_scenes(project.scenes, project.data)
-        references = () if project.reference is None else read_scenes(project.reference, project.data)
+        judges = project.reference
+        references = () if judges is None else read_scenes(judges, project.data, name="reference")
         check_files((*rows, *references), "scenes")
         sole = next(iter(project.sensors))
         made = prepare(
@@ -42,6 +43,7 @@ def prepared(tmp_path):
             project.legend,
             tmp_path,
             references=references,
+            reference_legend=project.score_legend,
             base=project.folder,
         )
         return data, {(site.name, site.date): site for site in made.sites}
@@ -128,3 +130,14 @@ def test_taizhou_envi_with_partial_masks(prepared):
     assert site.grid.crs.to_epsg() == 32651
     raw = np.fromfile(data / "landsat_cd/Taizhou/2003TM", np.uint8).reshape(6, 400, 400)
     assert (read(site.images[1].source.files[0]) == raw).all()
+
+
+def test_chesapeake_codes_keep_nlcds_codes_and_the_references_four_classes(prepared):
+    data, sites = prepared("chesapeake_codes")
+    [((name, date), site)] = sites.items()
+    files = data / "chesapeake16" / "tile_georef_downsampled"
+    label, reference = read(site.label), read(site.reference)
+    assert (name, date, site.label_gsd, site.trust) == ("m_3907833_nw_17_1", "", 30, "coarse")
+    assert (label == read(files / f"{name}_nlcd.tif")).all()
+    truth = read(files / f"{name}_lc.tif")
+    assert all((reference[truth == code] == min(code, 4)).all() for code in range(1, 7))

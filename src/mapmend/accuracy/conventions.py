@@ -17,6 +17,7 @@ _SPACE = "pooled counts each date of a pixel; from-to wants both classes right a
 PAIRS = (
     ("oa_pooled", "oa_image", _IMAGE),
     ("oa_pooled", "oa_without_missing", "without missing, pixels that have no prediction are left out, not errors"),
+    ("oa_pooled", "macc_pooled", "overall accuracy counts each pixel alike; mean class accuracy, each class"),
     ("kappa_pooled", "kappa_image", _IMAGE),
     ("miou_pooled", "miou_image", _IMAGE),
     (
@@ -56,6 +57,7 @@ def map_conventions(matrix: ConfusionMatrix, images: ImageMetrics) -> Figures:
     - `_image`: per image, then the mean over images;
     - `miou_reference_classes`: mean over the classes present in the reference;
     - `miou_all_classes`: mean over the whole legend, 0 for a class that neither raster has;
+    - `macc_pooled`: mean of the recalls of the reference's classes; some repositories print it as "OA";
     - `oa_without_missing`, `miou_without_missing`: pixels without a prediction left out of account;
     - `f1_weighted`: weighted by the reference; `f1_of_means`: harmonic mean of mean precision and mean recall,
       each over the classes present in either, 0 where undefined.
@@ -72,6 +74,7 @@ def map_conventions(matrix: ConfusionMatrix, images: ImageMetrics) -> Figures:
         "oa_pooled": found.oa,
         "oa_image": images.oa_image,
         "oa_without_missing": held.oa,
+        "macc_pooled": mean_class_accuracy(matrix),
         "kappa_pooled": found.kappa,
         "kappa_image": images.kappa_image,
         "miou_pooled": found.miou,
@@ -87,6 +90,11 @@ def map_conventions(matrix: ConfusionMatrix, images: ImageMetrics) -> Figures:
         "quantity_disagreement": found.quantity_disagreement,
         "allocation_disagreement": found.allocation_disagreement,
     }
+
+
+def mean_class_accuracy(matrix: ConfusionMatrix) -> float | None:
+    """The mean of the recalls of the classes that the reference has; None without any."""
+    return _mean([one.recall for one in map_metrics(matrix).classes if one.recall is not None])
 
 
 def explain(figures: Mapping[str, object], where: Mapping[str, str]) -> tuple[str, ...]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mapmend.cli.options import Data, Json, emit, paper
-from mapmend.core.errors import ProjectError
+from mapmend.core.errors import ModelError, ProjectError
+
+if TYPE_CHECKING:
+    from mapmend.core.places import TrainedPlace
 
 
 def doctor(
@@ -49,11 +52,27 @@ def score(
     ring: Annotated[
         int | None, typer.Option("--ring", help="Pixels along outlines for boundary metrics; 0 leaves them out.")
     ] = None,
+    pred_legend: Annotated[
+        str | None,
+        typer.Option("--pred-legend", help="Legend or crosswalk of the predictions' codes, if another; with --legend."),
+    ] = None,
+    ref_legend: Annotated[
+        str | None,
+        typer.Option("--ref-legend", help="Legend or crosswalk of the references' codes, if another; with --legend."),
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option("--group-by", help="Where names have their group, as '{state}_*': a matrix for each, and means."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="That made the predictions: was it trained on these places?")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say where and why conventions differ.")] = False,
     json_file: Json = None,
 ) -> None:
     """Score predictions against references in every published convention of the metrics."""
-    from mapmend.core.legend import load_legend
+    from mapmend.core.grouping import Grouping
+    from mapmend.core.legend import Legend, load_crosswalk, load_legend
     from mapmend.scoring.images import ScoreInputs
     from mapmend.scoring.job import score as judge
     from mapmend.scoring.page import show
@@ -62,6 +81,33 @@ def score(
         raise ProjectError("--legend and --classes say the same thing twice", fix="give one of them")
     known = load_legend(legend, Path()) if legend is not None else classes
     inputs = ScoreInputs(prediction, reference, before_pred, before_ref, change_pred)
-    scores = judge(inputs, known, ignore=tuple(ignore or ()), no_change=no_change, ring=ring)
+    if (pred_legend or ref_legend) and not isinstance(known, Legend):
+        raise ProjectError("codes of another legend, and no --legend that they lead to", fix="give --legend")
+    made, true = (
+        load_crosswalk(name, known, Path()) if name is not None and isinstance(known, Legend) else None
+        for name in (pred_legend, ref_legend)
+    )
+    scores = judge(
+        inputs,
+        known,
+        ignore=tuple(ignore or ()),
+        no_change=no_change,
+        ring=ring,
+        prediction_codes=made,
+        reference_codes=true,
+        grouping=Grouping.of(group_by, where="--group-by") if group_by is not None else None,
+        trained=_trained_places(model) if model is not None else None,
+    )
     show(scores, paper(json_file), explained=explain)
     emit(scores.to_dict(), json_file)
+
+
+def _trained_places(model: Path) -> tuple[TrainedPlace, ...]:
+    """What a model's card says that it was trained on."""
+    from mapmend.core.places import trained_places
+    from mapmend.nn.model_folder import read_card
+
+    places = trained_places(read_card(model).provenance, model)
+    if places is None:
+        raise ModelError("does not say which places it was trained on", where=model, fix="train it again, or leave it")
+    return places

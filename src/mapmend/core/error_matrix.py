@@ -14,7 +14,7 @@ from mapmend.core.csv_table import table_rows
 from mapmend.core.errors import LabelError
 
 _SIZES = ("area", "pixels", "size")
-_CLOSE = 1e-3  # rows of three printed digits sum to one within this
+ROUNDED = 1e-3  # rows of three printed digits sum to one within this
 _LAYOUT = "the first row names the classes, each other row is a class and its numbers"
 
 
@@ -124,7 +124,7 @@ def read_transition(path: Path) -> Transition:
     _check_names(names, columns, path)
     table = np.array(cells)
     for name, row in zip(names, table, strict=True):
-        if (row < 0).any() or abs(row.sum() - 1) > _CLOSE:
+        if (row < 0).any() or abs(row.sum() - 1) > ROUNDED:
             raise LabelError(
                 f"row '{name}' sums to {row.sum():.4g}, not to one",
                 where=path,

@@ -35,14 +35,14 @@ def check_overlap(path: str, image: str, grid: Grid) -> None:
         apart = info.crs is not None and grid.crs is not None and overlap(grid, info) == 0
     if apart:
         raise GridError(
-            f"does not overlap {image}: {_extent(info)} against {_extent(grid)}",
+            f"does not overlap {image}: {extent_of(info)} against {extent_of(grid)}",
             where=path,
             fix="check both CRSs, or leave this pair out",
         )
 
 
-def _extent(what: Grid | VectorInfo) -> str:
-    """Longitudes and latitudes, or the file's own coordinates where there are none."""
+def extent_of(what: Grid | VectorInfo) -> str:
+    """Where something lies: longitudes and latitudes, or the file's own coordinates where there are none."""
     crs = what.crs.to_wkt() if isinstance(what, Grid) and what.crs is not None else str(what.crs)
     bounds = total_bounds(what) if isinstance(what, VectorInfo) else tuple(what.boundingbox)
     if bounds is None:

@@ -15,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from mapmend.core.errors import ManifestError, MapmendError
 from mapmend.core.grid import Grid, PixelArea, finest, same_grid, windows
-from mapmend.core.legend import Legend, load_crosswalk
+from mapmend.core.legend import Crosswalk, Legend
 from mapmend.core.manifest import Row
 from mapmend.core.sensor import Sensor
 from mapmend.data.band_sums import BandSums, add, finish, sums_of, survey
@@ -35,6 +35,7 @@ def prepare(
     out: Path,
     *,
     references: Sequence[Row] = (),
+    reference_legend: Legend | None = None,
     base: Path | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Prepared:
@@ -50,6 +51,7 @@ def prepare(
         legend: the project's legend.
         out: folder for the files and their description, `prepared.json`.
         references: labels for scoring alone.
+        reference_legend: that references are brought into; the project's if None.
         base: folder that paths to legends and crosswalks start from.
         progress: told how many sites are done.
 
@@ -73,7 +75,10 @@ def prepare(
     # Libraries set warning filters in threads, and leave them muddled: they are put back as they were.
     with warnings.catch_warnings(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # this package says it, once a file
-        jobs = [pool.submit(_prepare_site, by_site[name], sensors, legend, out, reference_of, base) for name in by_site]
+        legends = legend, reference_legend or legend
+        jobs = [
+            pool.submit(_prepare_site, by_site[name], sensors, legends, out, reference_of, base) for name in by_site
+        ]
         try:
             for done, job in enumerate(jobs, start=1):
                 made, layers = job.result()
@@ -118,7 +123,7 @@ def _check_rows(rows: list[Row], sensors: Mapping[str, Sensor]) -> None:
 def _prepare_site(
     rows: list[Row],
     sensors: Mapping[str, Sensor],
-    legend: Legend,
+    legends: tuple[Legend, Legend],
     out: Path,
     reference_of: Mapping[tuple[str, str], Row],
     base: Path | None,
@@ -139,7 +144,7 @@ def _prepare_site(
         site = PreparedSite(name, date, grid, images, split=rows_of_date[0].split)
         row = next((row for row in rows_of_date if row.label is not None), None)
         if row is not None:
-            layer = prepare_label(row, image, grid, legend, folder / f"{stem}_label.tif", base)
+            layer = prepare_label(row, image, grid, legends[0], folder / f"{stem}_label.tif", base)
             layers.append(layer)
             gsd = row.label_gsd or layer.gsd
             site = replace(site, label=str(layer.path), label_counts=layer.counts, label_gsd=gsd, trust=row.trust)
@@ -153,7 +158,7 @@ def _prepare_site(
             site = replace(site, change=str(layer.path))
         reference = reference_of.get((name, date), reference_of.get((name, "")))
         if reference is not None:
-            layer = prepare_label(reference, image, grid, legend, folder / f"{stem}_reference.tif", base)
+            layer = prepare_label(reference, image, grid, legends[1], folder / f"{stem}_reference.tif", base)
             layers.append(layer)
             site = replace(site, reference=str(layer.path))
         made.append(site)
@@ -236,15 +241,15 @@ def _copy(reader: Reader, grid: Grid, path: Path, valid_path: Path, bands: tuple
     return add(sums)
 
 
-def class_areas(path: str | Path, grid: Grid, legend: Legend) -> tuple[tuple[float, ...], str]:
-    """Area of each class of a class raster and the unit, ha or (without a CRS) px.
+def class_areas(path: str | Path, grid: Grid, codes: Crosswalk) -> tuple[tuple[float, ...], str]:
+    """Area of each class that a raster's codes mean, and the unit, ha or (without a CRS) px.
 
     Raises:
         GridError: part of the grid lies outside its CRS.
     """
     area = PixelArea(grid)
-    reader = LabelReader(str(path), grid, load_crosswalk(None, legend))
+    reader = LabelReader(str(path), grid, codes)
     totals = np.zeros(256)
     for window in windows(grid, STRIP):
         totals += np.bincount(reader.read(window).ravel(), weights=area.of(window).ravel(), minlength=256)
-    return tuple(float(totals[id_]) for id_ in legend.ids), area.unit
+    return tuple(float(totals[id_]) for id_ in codes.target.ids), area.unit

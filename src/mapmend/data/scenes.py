@@ -1,4 +1,4 @@
-"""Scenes from what a project names: a manifest file (CSV or Parquet), patterns of files, or TorchGeo data sets."""
+"""Scenes from what a project names: a manifest (CSV or Parquet), patterns of files, known layouts, TorchGeo's data."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ from pathlib import Path
 
 from mapmend.core.errors import ManifestError
 from mapmend.core.manifest import Row, check_columns, check_rows, make_row, parse_manifest
+from mapmend.data.chesapeake import CHESAPEAKE, chesapeake_rows
 from mapmend.data.layouts import ScenePattern, expand
-from mapmend.data.torchgeo import TORCHGEO, torchgeo_rows
+from mapmend.data.poland import POLAND, poland_rows
+from mapmend.data.torchgeo import torchgeo_rows
+from mapmend.data.torchgeo_opening import TORCHGEO
+from mapmend.data.torchgeo_tiles import CHESAPEAKE_CVPR, chesapeake_cvpr_rows
 
 __all__ = ["ScenePattern", "check_files", "read_scenes"]
+
+REFERENCE = "reference"  # the key of a project file that lists what maps are scored against
 
 
 def read_scenes(
     source: str | Sequence[ScenePattern], base: Path, store: Path | None = None, *, name: str = "scenes"
 ) -> tuple[Row, ...]:
-    """Rows of a manifest file, or of entries that are file patterns (`layouts.expand`) or name a TorchGeo data set.
+    """Rows of a manifest file, or of entries: patterns of files (`layouts.expand`), known layouts, TorchGeo's data.
 
     Args:
         source: the manifest's file, or the entries.
         base: folder that relative paths start from.
         store: folder for what has to be written first, the samples of data sets; `from_torchgeo` in `base` if None.
-        name: key of the project file that holds the entries, for errors.
+        name: key of the project file that holds the entries; `reference` asks known layouts for what scores.
 
     Raises:
         ManifestError: a file is missing, a pattern matches nothing, or a row does not fit.
@@ -32,10 +38,17 @@ def read_scenes(
     if isinstance(source, str):
         return _read_file(base / source)
     rows: list[Row] = []
+    reference = name == REFERENCE
     for number, entry in enumerate(source, start=1):
         where = f"{name}, entry {number}"
-        if TORCHGEO in entry:
+        if entry.get(TORCHGEO) == CHESAPEAKE_CVPR:
+            rows += chesapeake_cvpr_rows(entry, where, base, reference=reference)
+        elif TORCHGEO in entry:
             rows += torchgeo_rows(entry, where, base, store or base / "from_torchgeo")
+        elif CHESAPEAKE in entry:
+            rows += chesapeake_rows(entry, where, base, reference=reference)
+        elif POLAND in entry:
+            rows += poland_rows(entry, where, base, reference=reference)
         else:
             rows += expand(entry, where, base)
     return check_rows(rows, name)

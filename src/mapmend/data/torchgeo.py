@@ -20,12 +20,11 @@ from mapmend.core.grid import full_window, make_grid
 from mapmend.core.manifest import COLUMNS, Row, format_manifest, parse_manifest
 from mapmend.core.plain import suggestion
 from mapmend.core.provenance import value_hash
+from mapmend.data.torchgeo_opening import TORCHGEO, arguments, construct, first_line
 from mapmend.raster.writing import TiledWriter
 
-TORCHGEO = "torchgeo"
 _COLUMNS = ("label_legend", "label_class", "label_rest", "label_gsd", "trust", "split")
 _KEYS = (TORCHGEO, "args", "site", "sensor", *_COLUMNS)
-_PATHS = ("root", "paths")  # arguments of TorchGeo's data sets that are folders
 _TYPES = ("uint8", "uint16", "int16")  # of whole numbers that come as floats; what fits none stays float32
 _CODES = ("uint8", "int16", "uint16", "int32")
 _NAME, _MANIFEST = "{name}", "scenes.csv"
@@ -55,10 +54,7 @@ def torchgeo_rows(entry: Mapping[str, object], where: str, base: Path, store: Pa
     for key in entry:
         if key not in _KEYS:
             raise ManifestError(f"unknown key '{key}'", where=where, fix=suggestion(key, _KEYS))
-    name, args = str(entry[TORCHGEO]), entry.get("args") or {}
-    if not isinstance(args, Mapping):
-        raise ManifestError("`args` is not a mapping", where=where, fix="write args: {root: FOLDER, split: train}")
-    args = {str(key): str(base / str(value)) if key in _PATHS else value for key, value in args.items()}
+    name, args = str(entry[TORCHGEO]), arguments(entry, where, base)
     sensor = entry.get("sensor", "")
     columns = {key: str(entry[key]) for key in _COLUMNS if entry.get(key) is not None}
     folder = store / f"{name}-{value_hash([args, sensor, entry.get('site'), columns])[:8]}"
@@ -133,20 +129,9 @@ def write_scenes(
 
 
 def _open(name: str, args: Mapping[str, object], where: str) -> Samples:
-    try:
-        module = importlib.import_module("torchgeo.datasets")
-    except ImportError as error:
-        raise ManifestError(
-            f"TorchGeo is not installed ({error})", where=where, fix='pip install "mapmend[torchgeo]"'
-        ) from None
-    if name not in module.__all__:
-        raise ManifestError(f"TorchGeo has no data set '{name}'", where=where, fix=suggestion(name, module.__all__))
-    try:
-        dataset: Samples = getattr(module, name)(**args)
-    except Exception as error:  # each data set raises its own
-        raise ManifestError(
-            f"TorchGeo's {name} cannot be opened ({_first_line(error)})", where=where, fix="correct `args`"
-        ) from None
+    """A data set that is asked by number."""
+    dataset: Samples = construct(name, args, where)
+    module = importlib.import_module("torchgeo.datasets")
     if not hasattr(dataset, "__len__") or isinstance(dataset, module.GeoDataset):
         raise ManifestError(
             f"TorchGeo's {name} is asked by place, not by number", where=where, fix="give its files as patterns"
@@ -177,7 +162,7 @@ def _sample(dataset: Samples, index: int, where: str) -> tuple[list[np.ndarray],
     try:
         sample = dataset[index]
     except Exception as error:  # each data set raises its own
-        raise ManifestError(f"cannot be read ({_first_line(error)})", where=where, fix="check the data set") from None
+        raise ManifestError(f"cannot be read ({first_line(error)})", where=where, fix="check the data set") from None
     images, masks = _arrays(sample, "image", where), _arrays(sample, "mask", where)
     if not images:
         keys = ", ".join(map(str, sample)) if isinstance(sample, Mapping) else type(sample).__name__
@@ -274,8 +259,3 @@ def _narrowest(array: np.ndarray, types: Sequence[str]) -> str:
     low, high = int(array.min()), int(array.max())
     fitting = (name for name in types if np.iinfo(name).min <= low and high <= np.iinfo(name).max)
     return next(fitting, "float32")
-
-
-def _first_line(error: Exception) -> str:
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"{type(error).__name__}: {text}"[:200]

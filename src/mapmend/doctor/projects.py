@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from mapmend.beforehand import check_label_pixels
 from mapmend.core.errors import MapmendError
 from mapmend.core.grid import Grid, finest, ground_pixel_size
-from mapmend.core.legend import load_crosswalk
+from mapmend.core.legend import Legend, load_crosswalk
 from mapmend.core.manifest import Row, two_dates
 from mapmend.core.thinning import evenly
 from mapmend.data.scenes import read_scenes, with_sensor
-from mapmend.data.torchgeo import TORCHGEO
+from mapmend.data.torchgeo_opening import TORCHGEO
 from mapmend.doctor import files, machine, sites, splits
 from mapmend.doctor.finding import Finding, from_fault
 from mapmend.doctor.labels import Codes, drawn_codes, raster_codes, unheld, vector_codes
@@ -181,16 +182,22 @@ def _look_at_labels(chart: _Chart, track: Track) -> Mapping[str, Counter[int]]:
         row, what = labels[key]
         if row.site in chart.grids:
             chart.found += sites.label_place(row, chart.grids[row.site], what)
-        codes = _codes(chart, row)
+        legend = chart.project.score_legend if what == "reference" else chart.project.legend
+        codes = _codes(chart, row, legend)
         chart.found += codes.findings
-        counts["reference" if what == "reference" else row.split or "train"].update(codes.counts)
+        if what == "label" or legend == chart.project.legend:
+            counts["reference" if what == "reference" else row.split or "train"].update(codes.counts)
+    try:
+        check_label_pixels(chart.project, chart.rows)
+    except MapmendError as fault:
+        chart.found.append(from_fault(fault, "label size", str(chart.project.path)))
     learned = sum((held for split, held in counts.items() if split in ("train", "val")), Counter())
     chart.found += unheld(learned, chart.project.legend, "scenes")
     return counts
 
 
-def _codes(chart: _Chart, row: Row) -> Codes:
-    legend, base = chart.project.legend, chart.project.folder
+def _codes(chart: _Chart, row: Row, legend: Legend) -> Codes:
+    base = chart.project.folder
     for path in row.label_files:
         chart.infos.setdefault(path, None)
     try:

@@ -99,11 +99,17 @@ class Accuracy:
         map: the new map's confusion with the reference.
         label: the label's confusion with the same reference pixels.
         reference: what the reference is and where it was used, in words.
+        transductive: whether the model was trained on one of the places; None where nobody knows.
+        groups: the map's confusion by group of sites, such as states; empty where none were asked for.
+        kind: of the groups.
     """
 
     map: ConfusionMatrix
     label: ConfusionMatrix | None = None
     reference: str = ""
+    transductive: bool | None = None
+    groups: Mapping[str, ConfusionMatrix] = field(default_factory=dict)
+    kind: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mapmend.core.grid import Grid, Window, ground_pixel_size
-from mapmend.core.legend import NODATA, Legend, load_crosswalk
+from mapmend.core.legend import NODATA, Crosswalk, Legend, load_crosswalk
 from mapmend.data.sites import PreparedSite
 from mapmend.raster.opening import handle
 from mapmend.raster.reading import LabelReader, Reader
@@ -23,9 +23,18 @@ _MOST_IMAGES = 3  # of different sensors are shown
 _STRIP_PIXELS = 2**24  # read at once
 
 
-def site_panel(site: PreparedSite, legend: Legend, map_folder: Path | None) -> SitePanel:
-    """All layers of a site, thinned to at most 700 pixels on the long side; at most three of its sensors' images."""
-    thinned = _Thinned(site.grid, legend)
+def site_panel(
+    site: PreparedSite, legend: Legend, map_folder: Path | None, codes: Crosswalk | None = None
+) -> SitePanel:
+    """All layers of a site, thinned to at most 700 pixels on the long side; at most three of its sensors' images.
+
+    Args:
+        site: with its layers.
+        legend: of the reference, and of what is shown.
+        map_folder: of its map, or None.
+        codes: what codes of label and map mean in that legend; None: they are its ids.
+    """
+    thinned = _Thinned(site.grid, legend, codes)
     pictures = []
     for number, image in enumerate(site.images[:_MOST_IMAGES]):
         pixels, valid = thinned.image(site, number)
@@ -39,14 +48,19 @@ def site_panel(site: PreparedSite, legend: Legend, map_folder: Path | None) -> S
 
 
 def pair_panel(
-    before: PreparedSite, after: PreparedSite, legend: Legend, map_folder: Path, change_folder: Path | None
+    before: PreparedSite,
+    after: PreparedSite,
+    legend: Legend,
+    map_folder: Path,
+    change_folder: Path | None,
+    codes: Crosswalk | None = None,
 ) -> SitePanel:
     """All layers of a site of two dates, thinned as by `site_panel`.
 
     Where one sensor took both images they have one stretch. For the maps see `pair_rasters`; where those are the ones
     that `change` made consistent, references end where either image does, as these maps do.
     """
-    thinned = _Thinned(after.grid, legend)
+    thinned = _Thinned(after.grid, legend, codes)
     images = [thinned.image(site) for site in (before, after)]
     if before.images[0].source.sensor == after.images[0].source.sensor:
         colours = stretch_alike(images, _bands(after))
@@ -61,7 +75,7 @@ def pair_panel(
         label=thinned.classes(before.label),
         map=thinned.classes(sources[0]),
         confidence=thinned.shares(map_folder / "confidence_before.tif"),
-        reference=_where(asked, thinned.classes(before.reference)),
+        reference=_where(asked, thinned.references(before.reference)),
         probability=thinned.shares(map_folder / "change.tif"),
         updated=thinned.classes(change_folder / "updated.tif") if change_folder is not None else None,
         decided=change_folder is not None,
@@ -101,7 +115,7 @@ def _panel(
         label=thinned.classes(site.label),
         map=thinned.classes(map_),
         confidence=thinned.shares(confidence),
-        reference=thinned.classes(site.reference),
+        reference=thinned.references(site.reference),
         date=site.date,
         pixel_size=width if site.grid.crs is not None else None,
         pixel_height=height if site.grid.crs is not None else None,
@@ -116,9 +130,10 @@ def _bands(site: PreparedSite, number: int = 0) -> tuple[int, ...]:
 class _Thinned:
     """Reads layers on one grid strip by strip and keeps of each square of `every`² pixels the first."""
 
-    def __init__(self, grid: Grid, legend: Legend) -> None:
+    def __init__(self, grid: Grid, legend: Legend, codes: Crosswalk | None) -> None:
         self._grid = grid
-        self._codes = load_crosswalk(None, legend)
+        self._own = load_crosswalk(None, legend)
+        self._codes = codes or self._own
         self.every = -(-max(int(n) for n in grid.shape) // _SIDE)
 
     def image(self, site: PreparedSite, number: int = 0) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
@@ -128,10 +143,17 @@ class _Thinned:
         return np.concatenate([p for p, _ in parts], axis=1), np.concatenate([v for _, v in parts])
 
     def classes(self, path: str | Path | None) -> npt.NDArray[np.uint8] | None:
-        """Legend ids of a class raster."""
+        """Legend ids of a label or map."""
+        return self._ids(path, self._codes)
+
+    def references(self, path: str | Path | None) -> npt.NDArray[np.uint8] | None:
+        """Legend ids of a reference."""
+        return self._ids(path, self._own)
+
+    def _ids(self, path: str | Path | None, codes: Crosswalk) -> npt.NDArray[np.uint8] | None:
         if path is None:
             return None
-        layer = LabelReader(str(path), self._grid, self._codes)
+        layer = LabelReader(str(path), self._grid, codes)
         return np.concatenate([layer.read(strip)[_every(self.every)] for strip in _strips(self._grid, self.every)])
 
     def shares(self, path: Path | None) -> npt.NDArray[np.uint8] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from mapmend.accuracy.change import ChangeAccuracy
 from mapmend.accuracy.confusion import ConfusionMatrix
 from mapmend.core.grid import Grid, PixelArea, windows
-from mapmend.core.legend import NODATA, Legend, load_crosswalk
+from mapmend.core.legend import NODATA, Crosswalk, Legend, load_crosswalk
 from mapmend.data.sites import PreparedSite
 from mapmend.raster.reading import LabelReader, Reader
 from mapmend.raster.vector import load_aoi
@@ -16,7 +16,12 @@ _STRIP = 2048
 
 
 def score_site(
-    site: PreparedSite, map_path: Path, legend: Legend, other: PreparedSite | None = None, aoi: Path | None = None
+    site: PreparedSite,
+    map_path: Path,
+    legend: Legend,
+    other: PreparedSite | None = None,
+    aoi: Path | None = None,
+    codes: Crosswalk | None = None,
 ) -> tuple[ConfusionMatrix | None, ConfusionMatrix]:
     """Confusion of a site's label (None without one) and of its map with the site's reference.
 
@@ -26,13 +31,16 @@ def score_site(
     Args:
         site: with a reference.
         map_path: class raster.
-        legend: of all of them.
+        legend: of the reference.
         other: the other date of a pair whose maps were made consistent: its images must be valid as well.
         aoi: vector file outside of which there is no map, or None.
+        codes: what codes of label and map mean in that legend; None: they are its ids.
     """
     assert site.reference is not None
-    reference, map_ = (_open(path, site.grid, legend) for path in (site.reference, str(map_path)))
-    label = _open(site.label, site.grid, legend) if site.label else None
+    reference = _open(site.reference, site.grid, legend)
+    codes = codes or load_crosswalk(None, legend)
+    map_ = LabelReader(str(map_path), site.grid, codes)
+    label = LabelReader(site.label, site.grid, codes) if site.label else None
     sources = (*site.sources, *(other.sources if other is not None else ()))
     images = [Reader(source, site.grid) for source in sources]
     of_map = ConfusionMatrix(legend.names)

@@ -11,14 +11,16 @@ from mapmend.accuracy.boundary import BoundaryCounts, bf_tolerance, reach, ring_
 from mapmend.accuracy.change import ChangeAccuracy, change_metrics
 from mapmend.accuracy.confusion import ConfusionMatrix
 from mapmend.accuracy.conventions import explain, map_conventions
+from mapmend.accuracy.group_means import group_figures, group_means
 from mapmend.accuracy.image_means import ImageMeans, image_metrics
 from mapmend.accuracy.metrics import map_metrics
 from mapmend.accuracy.semantic_change import SemanticChange, semantic_change_metrics
 from mapmend.core.classes import NODATA, Legend
 from mapmend.core.grid import Window, windows
+from mapmend.core.grouping import Grouping
 from mapmend.scoring.codes import count_codes
 from mapmend.scoring.images import ScoredImage
-from mapmend.scoring.scores import DateScores, Scores
+from mapmend.scoring.scores import DateScores, Scores, Seen
 
 MOST_RING = 512  # pixels; a window grows by the ring's width on every side
 _SIDE = 2048
@@ -29,7 +31,10 @@ Classes = npt.NDArray[np.uint8]
 class Gathering:
     """Counts of every image."""
 
-    def __init__(self, legend: Legend, masked: int | None, has_change_map: bool) -> None:
+    def __init__(
+        self, legend: Legend, masked: int | None, has_change_map: bool, grouping: Grouping | None = None
+    ) -> None:
+        self.grouping = grouping
         self.legend, self.masked, self.has_change_map = legend, masked, has_change_map
         self.images, self.notes = 0, list[str]()
         self.dates: dict[str, DateCounts] = {}
@@ -68,12 +73,16 @@ class Gathering:
             if len(roles) == 2:
                 changed = image.changed(window) if self.has_change_map else None
                 self._count_change(name, pairs["before_"], pairs[""], changed)
+        group = self.grouping.group(name, where="--group-by") if self.grouping is not None else None
         for date, parts in counted.items():
-            self.dates.setdefault(date, DateCounts(self.legend)).close_image(name, *parts)
+            of_date = self.dates.setdefault(date, DateCounts(self.legend))
+            of_date.close_image(name, *parts)
+            if group is not None:
+                of_date.add_to_group(group, parts[0])
         self.images += 1
 
-    def scores(self, notes: tuple[str, ...], *, by_code: bool) -> Scores:
-        """The figures of all images."""
+    def scores(self, notes: tuple[str, ...], *, by_code: bool, seen: Seen | None = None) -> Scores:
+        """The figures of all images; `seen` is what the model had seen of them."""
         later, before = self.dates[""], self.dates.get("before_")
         if not later.matrix.pixels:
             notes = (*notes, "no pixel has a reference: there is nothing to score")
@@ -87,12 +96,13 @@ class Gathering:
         return Scores(
             images=self.images,
             pixels=semantic.pixels if semantic else later.matrix.pixels,
-            later=later.scores(by_code),
-            before=before.scores(by_code) if before else None,
+            later=later.scores(by_code, self.grouping),
+            before=before.scores(by_code, self.grouping) if before else None,
             change=change_metrics(self.change) if self.change else None,
             semantic=semantic,
             explained=explain(vars(semantic), where) if semantic else (),
             notes=notes,
+            seen=seen,
         )
 
     def _count_change(
@@ -123,6 +133,12 @@ class DateCounts:
         self.lowest: tuple[float, str] = (math.inf, "")
         self.boundary_ious: list[float] = []
         self.bf_scores: list[float] = []
+        self.groups: dict[str, tuple[int, ConfusionMatrix]] = {}
+
+    def add_to_group(self, group: str, matrix: ConfusionMatrix) -> None:
+        """Count an image in its group too."""
+        images, counted = self.groups.get(group, (0, ConfusionMatrix(matrix.names)))
+        self.groups[group] = images + 1, counted + matrix
 
     def close_image(self, name: str, matrix: ConfusionMatrix, boundary: BoundaryCounts | None) -> None:
         """Take in what was counted of one image."""
@@ -141,12 +157,14 @@ class DateCounts:
             known = [value for value in values if value is not None]
             gathered.extend([math.fsum(known) / len(known)] if known else [])
 
-    def scores(self, by_code: bool) -> DateScores:
-        """The figures of all images."""
+    def scores(self, by_code: bool, grouping: Grouping | None = None) -> DateScores:
+        """The figures of all images, and of all groups."""
         matrix = _those_present(self.matrix) if by_code else self.matrix
         found, images = map_metrics(matrix), image_metrics(self.means)
         boundaries, outlines = self.boundary.boundary_ious(), self.boundary.bf_scores()
         figures = map_conventions(matrix, images)
+        matrices = {name: _those_present(one) if by_code else one for name, (_, one) in sorted(self.groups.items())}
+        figures |= group_means(grouping.kind, matrices) if grouping is not None else {}
         figures |= {
             "boundary_iou_pooled": _mean([value for value in boundaries if value is not None]),
             "boundary_iou_image": _mean(self.boundary_ious),
@@ -174,7 +192,17 @@ class DateCounts:
             where["fwiou"] = f"{worst.name} has IoU {worst.iou or 0:.3f} and {share:.1f} % of the reference"
             where["f1_weighted"] = f"{worst.name} has F1 {worst.f1 or 0:.3f} and {share:.1f} % of the reference"
             where["miou_image"] = f"{images.images} images, the lowest {self.lowest[0]:.3f} in {self.lowest[1]}"
-        return DateScores(figures, tuple(rows), found.absent, explain(figures, where))
+        groups = tuple(
+            {
+                "name": name,
+                "images": self.groups[name][0],
+                "pixels": one.pixels,
+                **group_figures(one),
+                "confusion": one.to_dict(),
+            }
+            for name, one in matrices.items()
+        )
+        return DateScores(figures, tuple(rows), found.absent, explain(figures, where), groups)
 
 
 def _semantic_codes(classes: int, masked: int | None) -> Classes:

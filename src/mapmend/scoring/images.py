@@ -45,6 +45,18 @@ class ScoreInputs:
         return {role: path for role, path in vars(self).items() if path is not None}
 
 
+@dataclass(frozen=True)
+class Codes:
+    """What codes mean: crosswalks to one legend."""
+
+    reference: Crosswalk
+    prediction: Crosswalk
+
+    def of(self, role: str) -> Crosswalk:
+        """Of the rasters in a role."""
+        return self.reference if role.endswith("reference") else self.prediction
+
+
 def paired(roles: dict[str, Path]) -> tuple[dict[str, dict[str, Path]], tuple[str, ...]]:
     """Image → role → file, by equal stems; and a note for each role with files that have no partner.
 
@@ -77,10 +89,15 @@ def paired(roles: dict[str, Path]) -> tuple[dict[str, dict[str, Path]], tuple[st
 
 
 class ScoredImage:
-    """The rasters of one image, on one grid."""
+    """The rasters of one image, on one grid.
 
-    def __init__(self, files: dict[str, Path], crosswalk: Crosswalk) -> None:
-        self._crosswalk, self._lut = crosswalk, crosswalk.target.lut
+    Args:
+        files: role → raster.
+        codes: what the codes of references and of predictions mean, in one legend.
+    """
+
+    def __init__(self, files: dict[str, Path], codes: Codes) -> None:
+        self._codes, self._lut = codes, codes.reference.target.lut
         self._infos = {role: _info(path) for role, path in files.items()}
         self.grid: Grid = self._infos["reference"].grid
         for info in self._infos.values():
@@ -111,7 +128,7 @@ class ScoredImage:
     def meaning(self, role: str) -> tuple[Classes, npt.NDArray[np.bool_]]:
         """Of a plain raster's 256 codes: class index, 255 for none; and whether it is neither class nor nodata."""
         table = np.full(256, _STRANGE, np.uint8)
-        for code, target in self._crosswalk.table.items():
+        for code, target in self._codes.of(role).table.items():
             if 0 <= code < len(table):
                 table[code] = self._lut[target]
         nodata = self._infos[role].nodata[0]
@@ -137,11 +154,13 @@ class ScoredImage:
                 return found
         info = self._infos[role]
         codes, valid = read_codes(info, window)
-        return self._indices(codes[0], valid, info.path)
+        return self._indices(codes[0], valid, info.path, self._codes.of(role))
 
-    def _indices(self, codes: npt.NDArray[Any], valid: npt.NDArray[np.bool_], where: str) -> Classes:
+    def _indices(
+        self, codes: npt.NDArray[Any], valid: npt.NDArray[np.bool_], where: str, crosswalk: Crosswalk
+    ) -> Classes:
         try:
-            indices: Classes = self._lut[self._crosswalk.apply(codes, valid, where=where)]
+            indices: Classes = self._lut[crosswalk.apply(codes, valid, where=where)]
         except LegendError as fault:
             raise LegendError(
                 fault.what, where=where, fix="give its --legend, or name the code with --ignore"
@@ -150,7 +169,8 @@ class ScoredImage:
 
 
 def _rasters(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    """Rasters by name: files, and the maps that `predict` put into folders of their own."""
+    found: dict[str, Path] = {path.parent.name: path for path in sorted(folder.glob("*/class.tif"))}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in _ENDINGS and path.is_file():
             if path.stem in found:
