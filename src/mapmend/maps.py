@@ -40,6 +40,11 @@ class MapJob:
         """Whether the map is there."""
         return (self.folder / RECORD).is_file()
 
+    @property
+    def compared(self) -> PreparedSite | None:
+        """The earlier date, where the finished map has its classes; of a map that is the change itself, None."""
+        return self.before if (self.folder / "class_before.tif").is_file() else None
+
     def scene(self, aoi: Path | None) -> Scene:
         """What the predictor reads."""
         return Scene(

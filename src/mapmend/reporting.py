@@ -100,7 +100,7 @@ class _Mapped:
 
     @cached_property
     def change(self) -> ChangeResult | None:
-        return read_change(self.job.change_folder) if self.job.before is not None else None
+        return read_change(self.job.change_folder) if self.job.compared is not None else None
 
     @property
     def _change_folder(self) -> Path | None:
@@ -109,7 +109,7 @@ class _Mapped:
     @property
     def dates(self) -> tuple[Shown | None, Shown]:
         """The earlier date, if there is one, and the later: the maps consistent with the change, once it is known."""
-        before, after = self.job.before, self.job.site
+        before, after = self.job.compared, self.job.site
         if before is None:
             return None, Shown(after, self.job.folder / "class.tif")
         rasters = pair_rasters(self.job.folder, self._change_folder)
@@ -118,14 +118,15 @@ class _Mapped:
         return Shown(before, rasters[0], after), Shown(after, rasters[1], before)
 
     def panel(self) -> SitePanel:
-        if self.job.before is None:
-            return site_panel(self.job.site, self.legend, self.job.folder, self.codes)
-        return pair_panel(self.job.before, self.job.site, self.legend, self.job.folder, self._change_folder, self.codes)
+        before, site = self.job.compared, self.job.site
+        if before is None:
+            return site_panel(site, self.legend, self.job.folder, self.codes)
+        return pair_panel(before, site, self.legend, self.job.folder, self._change_folder, self.codes)
 
     def scored_change(self, aoi: Path | None) -> ChangeAccuracy | None:
-        if self.job.before is None or self.change is None:
+        if self.job.compared is None or self.change is None:
             return None
-        return score_change(self.job.before, self.job.site, self.job.change_folder, self.legend, aoi)
+        return score_change(self.job.compared, self.job.site, self.job.change_folder, self.legend, aoi)
 
 
 def report_project(project: Project, out: Path, seconds: Mapping[str, float]) -> RunResult:
