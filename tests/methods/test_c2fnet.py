@@ -55,6 +55,20 @@ def test_alone_in_its_group_a_cell_teaches_plain_cross_entropy(network):
     torch.testing.assert_close(step(method, given)[0], expected)
 
 
+def test_where_cells_need_not_be_pure_every_labelled_pixel_teaches(network):
+    """G = 1, m = 0, λ = 0 as above: then all cells are sure of themselves."""
+    given = batch()
+    method = C2FNet(network, C2FNetConfig(cell=6, pure=False, group=1, **PLAIN), COUNTS).eval()
+    torch.testing.assert_close(step(method, given)[0], supervised_loss(network, given))
+
+
+@pytest.mark.parametrize(("ratio", "pure"), [(30, True), (2.5, True), (1.0, False), (0.5, False)])
+def test_cells_are_pure_where_labels_are_coarse(ratio, pure):
+    assert C2FNet.configured(C2FNetConfig(), ratio).pure is pure
+    assert C2FNet.configured(C2FNetConfig(cell=9), None).pure is True
+    assert C2FNet.configured(C2FNetConfig(pure=not pure), ratio).pure is not pure
+
+
 def test_all_cells_confident_without_refinement_is_l2hnet_with_cross_entropy(network):
     """γ = 0, λ = 0, d ≡ 1; with cells of one pixel, all of which are pure, over every labelled pixel."""
     given = batch()

@@ -29,6 +29,7 @@ Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
 LEAST_CELL = 7
+COARSER = 1.5  # pixels of the image: a label's pixel from which on its borders are those of squares
 
 
 @settings
@@ -37,6 +38,9 @@ class C2FNetConfig(RobustSettings):
 
     Attributes:
         cell: side in pixels of the cells in which the label is judged; None is half of a label's pixel, at least 7.
+        pure: whether only cells whose label has one class can be confident; None: where the label's pixels are larger
+            than the image's. There a border is misplaced; in a finer label it is as right as the rest, and narrow
+            classes lie at borders alone.
         selection: which cells are confident: all; those of the highest probability of their label (p_label); those
             whose transported mass falls back on their own label (soft_diagonal) or, for most transports, mostly on
             themselves (hard_diagonal).
@@ -62,6 +66,7 @@ class C2FNetConfig(RobustSettings):
     """
 
     cell: Count | None = None
+    pure: bool | None = None
     selection: Literal["all", "p_label", "soft_diagonal", "hard_diagonal"] = "soft_diagonal"
     assignment: Literal["raw", "p", "transport"] = "transport"
     shuffle: Literal["on", "neighbours"] = "on"
@@ -95,15 +100,18 @@ class C2FNet(Method):
         self.classes = len(counts)
         self.side = config.cell or LEAST_CELL
         self.robustness = Robustness(config, network, counts)
+        self.pure = config.pure is not False
 
     @classmethod
     def configured(cls, config: C2FNetConfig, label_ratio: float | None) -> C2FNetConfig:
-        """The settings with the cell's side filled in.
+        """The settings with the cell's side filled in, and whether it must be pure.
 
         Raises:
             ProjectError: neither the side nor the label's pixel size is known.
         """
         config = with_label_pixel(config, label_ratio)
+        if config.pure is None:
+            config = replace(config, pure=label_ratio is None or label_ratio > COARSER)
         if config.cell is not None:
             return config
         if label_ratio is None:
@@ -165,7 +173,7 @@ class C2FNet(Method):
         config, logits, size = self.config, output.logits, (mask.shape[-2], mask.shape[-1])
         annotation = cache(lambda: self._annotate(cells, state))  # some settings do without
         score, chosen = self._select(cells, annotation, state.progress)
-        chosen = chosen & cells.pure
+        chosen = chosen & cells.pure if self.pure else chosen
         state.note("confident_share", chosen.float().mean())
         margin = 0.0 if output.scale is None else output.scale * config.margin
         losses = {
