@@ -59,7 +59,7 @@ def trial(train: Mapping[str, Any], label: str, seed: int, data: Path, out: Path
     plain = yaml.safe_load(EXAMPLE.read_text())
     plain["seed"] = seed
     plain["scenes"][0]["label_legend"] = label
-    plain["steps"] = [{"train": dict(train)}, {"predict": {"window": 256, "overlap": 64}}]
+    plain["steps"] = [{"train": dict(train)}, {"predict": {"window": 256, "overlap": 64}}, "report"]
     accuracy = run_project(plain, out, data)
     return {kind: _scores(accuracy[kind]) for kind in ("label", "map")}
 
