@@ -306,7 +306,9 @@ def test_dates_that_cannot_be_put_in_order_are_refused(tmp_path, cli, dates, wor
 
 def test_dates_of_two_places_are_refused(tmp_path, cli):
     project = two_date_project(tmp_path)
-    write(tmp_path / "image_2010-06-01.tif", image_of(halves(192, 256)), grid(192, 256, east=5000))
+    elsewhere = grid(192, 256, east=5000)
+    write(tmp_path / "image_2010-06-01.tif", image_of(halves(192, 256)), elsewhere)
+    write(tmp_path / "truth_2010-06-01.tif", halves(192, 256), elsewhere, nodata=255)
     refused(cli("prepare", project, "--out", tmp_path / "out"), "image_2020-06-01.tif", "does not overlap")
     assert leftovers(tmp_path / "out") == []
 
