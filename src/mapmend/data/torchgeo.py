@@ -130,7 +130,7 @@ def write_scenes(
 
 def _open(name: str, args: Mapping[str, object], where: str) -> Samples:
     """A data set that is asked by number."""
-    dataset = construct(name, args, where)
+    dataset: Samples = construct(name, args, where)
     module = importlib.import_module("torchgeo.datasets")
     if not hasattr(dataset, "__len__") or isinstance(dataset, module.GeoDataset):
         raise ManifestError(
