@@ -12,6 +12,7 @@ from pydantic import Field
 from mapmend.change.settings import ChangeSettings
 from mapmend.core.error_matrix import ROUNDED, read_error_matrix, read_transition
 from mapmend.core.errors import LegendError, ProjectError
+from mapmend.core.grouping import Grouping
 from mapmend.core.legend import Crosswalk, Legend, load_crosswalk, load_legend
 from mapmend.core.plain import read_yaml, suggestion
 from mapmend.core.sensor import Sensor, load_sensor
@@ -225,6 +226,15 @@ class Project:
         old = self.change_settings().old
         return str(self.data / old) if old not in ("", OLD_IS_BEFORE) else old
 
+    def grouping(self) -> Grouping | None:
+        """How the report groups sites.
+
+        Raises:
+            ProjectError: `group_by` does not say where a name has its group.
+        """
+        pattern = self.report_settings().group_by
+        return Grouping.of(pattern, where=f"{self.path}: report: group_by") if pattern else None
+
     def report_settings(self) -> ReportSettings:
         """What the report shows."""
         return from_mapping(ReportSettings, self.steps.get("report", {}), where=self.path)
@@ -272,6 +282,7 @@ def load_project(path: str | Path, data: Path | None = None) -> Project:
     _check_change(project)
     _check_probabilities(project)
     _check_matrix(project)
+    project.grouping()
     return project
 
 

@@ -19,7 +19,7 @@ from mapmend.change.record import ChangeResult, read_change
 from mapmend.core.durable import replace_json
 from mapmend.core.errors import JobError
 from mapmend.core.grouping import Grouping
-from mapmend.core.legend import Crosswalk, Legend, load_crosswalk
+from mapmend.core.legend import Crosswalk, Legend
 from mapmend.core.places import TRAINED_ON, TRANSDUCTIVE, Role, trained_places
 from mapmend.core.provenance import RECORD
 from mapmend.data.prepare import class_areas
@@ -152,7 +152,7 @@ def report_project(project: Project, out: Path, seconds: Mapping[str, float]) ->
     reliability = reliability_of(card.metrics, out / MODEL) if card else None
     best = card.metrics.get("best_step") if card else None
     seen = _seen([one.job for one in mapped], card, out / MODEL)
-    grouping = Grouping.of(settings.group_by, where=f"{project.path}: report: group_by") if settings.group_by else None
+    grouping = project.grouping()
     accuracies = [
         score(shown, legend, project.aoi, codes=codes, seen=seen, grouping=grouping) for shown in (later, earlier)
     ]
@@ -267,14 +267,13 @@ def _seen(jobs: Sequence[MapJob], card: ModelCard | None, model: Path) -> dict[s
 
 
 def _areas(shown: Sequence[Shown], codes: Crosswalk) -> ClassAreas:
-    own = load_crosswalk(None, codes.target)
     totals: dict[str, list[tuple[float, ...]]] = {"map": [], "label": [], "reference": []}
     units = set()
     for one in shown:
         site = one.site
         for kind, path in (("map", one.raster), ("label", site.label), ("reference", site.reference)):
             if path is not None:
-                areas, unit = class_areas(path, site.grid, own if kind == "reference" else codes)
+                areas, unit = class_areas(path, site.grid, codes.target, None if kind == "reference" else codes)
                 totals[kind].append(areas)
                 units.add(unit)
     if len(units) > 1:

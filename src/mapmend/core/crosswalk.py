@@ -183,12 +183,16 @@ class Crosswalk:
 
 
 def _shipped_that_explain(codes: set[int], target: str) -> list[str]:
-    """Names of the shipped crosswalks to a legend that have all these codes."""
+    """Names of the shipped crosswalks to a legend that have all these codes, but for those of benchmarks."""
     found = []
     for name, file in shipped("crosswalks").items():
-        mapping = read_yaml(file, LegendError)["mapping"]
+        if not name.endswith(f"_to_{target}"):
+            continue
+        plain = read_yaml(file, LegendError)
+        mapping = plain["mapping"]
         assert isinstance(mapping, dict)
-        if name.endswith(f"_to_{target}") and codes <= {code for listed in mapping.values() for code in listed}:
+        known = {code for listed in mapping.values() for code in ([listed] if isinstance(listed, int) else listed)}
+        if codes <= known and not plain.get("benchmark"):
             found.append(name.removesuffix(f"_to_{target}"))
     return sorted(found)
 

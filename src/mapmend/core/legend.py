@@ -32,7 +32,8 @@ class _CrosswalkFile(BaseModel):
     codes: a shipped name or a YAML file gives them colours and class names, any other text is only a text. `mapping`
     goes from the target's class, by name or code, to source codes. `ignore` lists source codes that mean "no label";
     those that the source legend ignores, and 255, need no mention unless `mapping` uses them. `mixture` says for a code
-    how much of each class its ground has on average, in the order of `mapping`.
+    how much of each class its ground has on average, in the order of `mapping`. `benchmark` marks one that belongs to
+    the rules of a benchmark: it is not suggested for labels at large.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -44,6 +45,7 @@ class _CrosswalkFile(BaseModel):
     table_source: str = ""
     ignore: tuple[int, ...] = ()
     mixture: Mapping[int, tuple[float, ...]] = {}
+    benchmark: bool = False
 
 
 def load_legend(spec: str | Path | Mapping[str, object], base: Path | None = None) -> Legend:

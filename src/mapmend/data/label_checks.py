@@ -46,7 +46,9 @@ def check_labels(
         LabelError: a label gives no class to any pixel of its image, or all labels together have one class.
         RasterError, VectorError, LegendError: a label cannot be read.
     """
-    images = {row.site: row.image[0] for row in reversed(rows) if row.image}
+    images = {
+        key: row.image[0] for row in reversed(rows) if row.image for key in ((row.site, ""), (row.site, row.date))
+    }
     classes: set[int] = set()
     for row in rows:
         if row.label is not None and row.image:
@@ -57,8 +59,9 @@ def check_labels(
         name = legend.names[legend.ids.index(classes.pop())]
         raise LabelError(f"the label has one class only ('{name}')", fix=ONE_CLASS_FIX)
     for row in references:
-        if row.label is not None and row.site in images:
-            _classes_of(row, images[row.site], reference_legend, base, enough=None)
+        image = images.get((row.site, row.date), images.get((row.site, "")))
+        if row.label is not None and image is not None:
+            _classes_of(row, image, reference_legend, base, enough=None)
 
 
 def known_ratio(row: Row) -> float | None:

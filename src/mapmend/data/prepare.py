@@ -15,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from mapmend.core.errors import ManifestError, MapmendError
 from mapmend.core.grid import Grid, PixelArea, finest, same_grid, windows
-from mapmend.core.legend import Crosswalk, Legend
+from mapmend.core.legend import Crosswalk, Legend, load_crosswalk
 from mapmend.core.manifest import Row
 from mapmend.core.sensor import Sensor
 from mapmend.data.band_sums import BandSums, add, finish, sums_of, survey
@@ -241,15 +241,23 @@ def _copy(reader: Reader, grid: Grid, path: Path, valid_path: Path, bands: tuple
     return add(sums)
 
 
-def class_areas(path: str | Path, grid: Grid, codes: Crosswalk) -> tuple[tuple[float, ...], str]:
-    """Area of each class that a raster's codes mean, and the unit, ha or (without a CRS) px.
+def class_areas(
+    path: str | Path, grid: Grid, legend: Legend, codes: Crosswalk | None = None
+) -> tuple[tuple[float, ...], str]:
+    """Area of each class of a class raster and the unit, ha or (without a CRS) px.
+
+    Args:
+        path: of the raster.
+        grid: that it is counted on.
+        legend: of the classes.
+        codes: what the raster's codes mean in that legend; None: they are its ids.
 
     Raises:
         GridError: part of the grid lies outside its CRS.
     """
     area = PixelArea(grid)
-    reader = LabelReader(str(path), grid, codes)
+    reader = LabelReader(str(path), grid, codes or load_crosswalk(None, legend))
     totals = np.zeros(256)
     for window in windows(grid, STRIP):
         totals += np.bincount(reader.read(window).ravel(), weights=area.of(window).ravel(), minlength=256)
-    return tuple(float(totals[id_]) for id_ in codes.target.ids), area.unit
+    return tuple(float(totals[id_]) for id_ in legend.ids), area.unit

@@ -66,6 +66,9 @@ def score(
     codes = Codes(*(_in_legend(one or own, known, ignore) for one in (reference_codes, prediction_codes)))
     every = Gathering(known, masked, inputs.change_prediction is not None, grouping)
     images, notes = paired(inputs.roles())
+    if grouping is not None:
+        for name in images:
+            grouping.group(name, where="--group-by")  # before hours of counting
     roles: dict[str, Role | None] = {}
     ground = TrainedGround(trained) if trained is not None else None
     for name, files in images.items():
