@@ -76,9 +76,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--network", choices=NETWORKS, default="errb64")
     parser.add_argument("--ablations", action="store_true", help="c2fnet's parts, one changed at a time")
+    parser.add_argument("--only", nargs="+", metavar="WAY", help="rows of the table, by name")
     parser.add_argument("--steps", type=int, help="of training, where they are not the network's")
     options = parser.parse_args()
     ways = {name: C2FNET | change for name, change in ABLATIONS.items()} if options.ablations else WAYS
+    ways = {name: change for name, change in ways.items() if not options.only or name in options.only}
     trials, rows, labels = Trials(options.work / "results.jsonl"), [], {}
     for name, change in ways.items():
         train = {**COMMON, **NETWORKS[options.network], **change}

@@ -341,6 +341,15 @@ class TestCrosswalk:
         with pytest.raises(LegendError, match=r"\(1 px\) not in"):
             self.nlcd.apply(np.array([11, code], dtype), where="x")
 
+    def test_a_table_of_mixtures_says_what_its_largest_shares_say(self):
+        legend = load_legend("chesapeake4")
+        crosswalk = load_crosswalk("nlcd_mixture", legend)
+        assert set(crosswalk.share_codes) == {code for code, target in crosswalk.table.items() if target in legend.ids}
+        for code, shares in zip(crosswalk.share_codes, crosswalk.share_rows, strict=True):
+            assert sum(shares) == pytest.approx(1)
+            largest = legend.ids[shares.index(max(shares))]
+            assert crosswalk.table[code] == largest, code
+
     def test_the_advice_names_the_crosswalk_that_knows_the_codes(self):
         identity = load_crosswalk(None, load_legend("chesapeake4"))
         with pytest.raises(LegendError, match="name 'nlcd' or 'nlcd_mixture' in `label_legend`"):
