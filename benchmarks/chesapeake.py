@@ -27,20 +27,21 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "errb64": {"encoder": "errb64", "decoder": "concat", "weights": "none", "steps": 70, "lr": 2e-3},
     "lite0": {"weights": "lite0", "decoder_widths": [128, 64, 32, 16, 16], "steps": 200},
 }
-BELIEFS = {"robust": "posterior", "everywhere": 1.0, "plain_first": 0.4}
-C2FNET = {"method": "c2fnet", **BELIEFS}
+PUBLISHED = {"robust": "none", "everywhere": 0.0, "plain_first": 0.1}
+C2FNET = {"method": "c2fnet"}
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "cross-entropy, no running average": {"ema_decay": 0},
     "cross-entropy": {},
     "cross-entropy of mixtures": {"robust": "mixture"},
     "class proportions": {"ce": 0, "proportions": 1},
     "forward correction, from the mixtures": {"robust": "forward", "transition": "crosswalk"},
-    "beliefs": {"robust": "posterior"},
     "PLAT": {"method": "plat"},
-    "c2fnet, labels at their word": {"method": "c2fnet"},
-    "c2fnet with beliefs": C2FNET,
+    "c2fnet as published": {**C2FNET, **PUBLISHED},
+    "beliefs": {"robust": "posterior", "head": "cosine"},
+    "c2fnet": C2FNET,
 }
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "beliefs not blurred": {"blur": 0},
     "no edge branch": {"encoder": "rp64"},
     "linear head": {"head": "linear"},
     "selection: all": {"selection": "all"},

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mapmend.losses.posterior import belief_likelihood, posterior, running_mean
+from mapmend.losses.posterior import belief_likelihood, blurred, posterior, running_mean
 from mapmend.losses.robust import mixture_cross_entropy
 
 
@@ -64,6 +64,20 @@ def test_no_label_teaches_nothing():
     loss = belief_likelihood(logits, target, torch.full((1, 3, 4), 1 / 3), torch.tensor([0.5, 0.3, 0.2]))
     loss.backward()
     assert loss.item() == 0 and not logits.grad.any()
+
+
+def test_beliefs_are_blurred_by_those_around_that_have_a_label():
+    generator = torch.Generator().manual_seed(0)
+    shares = torch.randn(2, 3, 9, 11, generator=generator).softmax(1)
+    labelled = torch.rand(2, 9, 11, generator=generator) < 0.7
+    found = blurred(shares, labelled, 1.3)
+    for b, y, x in ((0, 0, 0), (0, 4, 5), (1, 8, 3)):
+        total, mean = 0.0, torch.zeros(3)
+        for i, j in [(i, j) for i in range(9) for j in range(11) if labelled[b, i, j]]:
+            if max(abs(i - y), abs(j - x)) <= 3:  # two standard deviations
+                weight = math.exp(-0.5 * ((i - y) ** 2 + (j - x) ** 2) / 1.3**2)
+                total, mean = total + weight, mean + weight * shares[b, :, i, j]
+        torch.testing.assert_close(found[b, :, y, x], mean / total)
 
 
 @pytest.mark.parametrize("start", [0.0, 1.0, -1.0])

@@ -266,6 +266,25 @@ def test_the_labels_pixel_size_is_filled_in_where_it_is_needed():
         step(make({"proportions": 1.0}), batch())
 
 
+def test_beliefs_are_blurred_by_the_spread_of_a_place_within_the_labels_pixel():
+    for config, ratio, blur in (
+        (SupervisedConfig(), 30.0, 30 / 12**0.5),
+        (SupervisedConfig(label_pixel=9.0), 30.0, 9 / 12**0.5),
+        (SupervisedConfig(blur=2.0), 30.0, 2.0),
+        (SupervisedConfig(), 1.0, 0.0),
+        (SupervisedConfig(), None, 0.0),
+    ):
+        assert Supervised.configured(config, ratio).blur == pytest.approx(blur)
+    given = batch()
+    sharp, soft = (
+        Supervised(TinyNetwork(dropout=0), SupervisedConfig(robust="posterior", blur=blur), (5, 5, 5)).eval()
+        for blur in (0.0, 3.0)
+    )
+    soft.network.load_state_dict(sharp.network.state_dict())
+    losses = [float(step(method, given)[0].detach()) for method in (sharp, soft)]
+    assert losses[0] != pytest.approx(losses[1], rel=1e-4)
+
+
 def test_a_matrix_is_read_from_the_file_that_is_named(tmp_path):
     (tmp_path / "m.csv").write_text("map,dark,bright,middle,area\ndark,9,0,1,50\nbright,1,8,1,20\nmiddle,0,2,8,30\n")
     method = make({"robust": "forward", "error_matrix": "m.csv"})

@@ -19,6 +19,8 @@ PRESETS: Mapping[str, Preset] = {
     "ce": {"ema_decay": 0},
     BASELINE: {},
     "c2fnet": {"method": "c2fnet"},
+    "c2fnet_published": {"method": "c2fnet", "robust": "none", "everywhere": 0, "plain_first": 0.1},
+    "beliefs": {"robust": "posterior", "head": "cosine"},
     "plat": {"method": "plat"},
     "sce": {"robust": "sce"},
     "gce": {"robust": "gce"},

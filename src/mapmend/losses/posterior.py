@@ -13,6 +13,8 @@ where beliefs are strong.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -77,6 +79,28 @@ def running_mean(logits: Tensor, target: Tensor, before: Tensor, *, ignore_index
     q = F.softmax(logits.float(), 1).movedim(1, -1).reshape(-1, logits.shape[1])
     mean = (q * labelled).sum(0) / labelled.sum().clamp(min=1)
     return torch.lerp(before, mean, torch.where(before.any(), _TAKES, 1.0) * labelled.any())
+
+
+def blurred(shares: Tensor, labelled: Tensor, sigma: float) -> Tensor:
+    """Beliefs about pixels whose labels may lie some way off: the Gaussian mean of those around, where there are any.
+
+    Args:
+        shares: B×K×H×W.
+        labelled: B×H×W, whether a pixel has a label; others say nothing to their neighbours.
+        sigma: standard deviation of the displacement, in pixels.
+
+    Returns:
+        B×K×H×W; over the classes they sum to one where the shares do and a label is near.
+    """
+    reach = math.ceil(2 * sigma)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=shares.device) / sigma) ** 2)
+    there = labelled[:, None].to(shares)
+    layers = torch.cat([shares * there, there], 1)
+    flat = layers.reshape(-1, 1, *layers.shape[-2:])
+    flat = F.conv2d(flat, kernel.view(1, 1, 1, -1), padding=(0, reach))
+    flat = F.conv2d(flat, kernel.view(1, 1, -1, 1), padding=(reach, 0))
+    summed = flat.view_as(layers)
+    return summed[:, :-1] / summed[:, -1:].clamp(min=1e-6)
 
 
 def _joint(log_q: Tensor, prior: Tensor, marginal: Tensor) -> Tensor:

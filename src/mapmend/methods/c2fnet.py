@@ -20,7 +20,7 @@ from mapmend.losses.contrast import margin_cross_entropy, two_view_contrast, vag
 from mapmend.losses.robust import cross_entropy
 from mapmend.losses.views import other_light
 from mapmend.methods.method import Batch, Method, StepState, dates_as_samples, register
-from mapmend.methods.robust_settings import RobustSettings, sees_label_pixels, with_label_pixel
+from mapmend.methods.robust_settings import COARSER, Robust, RobustSettings, sees_label_pixels, with_label_pixel
 from mapmend.methods.robustness import Robustness
 from mapmend.nn.cosine_head import PixelNetwork, PixelOutput
 
@@ -29,12 +29,14 @@ Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
 LEAST_CELL = 7
-COARSER = 1.5  # pixels of the image: a label's pixel from which on its borders are those of squares
 
 
 @settings
 class C2FNetConfig(RobustSettings):
-    """Settings of `c2fnet`, and how far it believes labels; the defaults are the published method's as we formulate it.
+    """Settings of `c2fnet`, and how far it believes labels.
+
+    The defaults are those that mended labels best on trial places. The method as published, as we formulate it, is
+    `robust: none, everywhere: 0, plain_first: 0.1`.
 
     Attributes:
         cell: side in pixels of the cells in which the label is judged; None is half of a label's pixel, at least 7.
@@ -58,13 +60,14 @@ class C2FNetConfig(RobustSettings):
         beta: weight of a pixel's own probabilities in what vague pixels learn.
         mu: weight of features in the cost of transport.
         epsilon: entropy of the transport.
-        rounds: R, groupings per step.
+        rounds: R, groupings per step; each step draws anew.
         group: G, cells in a group.
         views: share of a batch's images that are seen a second time.
         light: strength of contrast and brightness in the second view.
         temperature: τ of the agreement of views.
     """
 
+    robust: Robust = "posterior"
     cell: Count | None = None
     pure: bool | None = None
     selection: Literal["all", "p_label", "soft_diagonal", "hard_diagonal"] = "soft_diagonal"
@@ -74,13 +77,13 @@ class C2FNetConfig(RobustSettings):
     vague: Weight = 0.1
     self_supervised: Weight = 0.1
     ramp: Share = 0.2
-    plain_first: Share = 0.1
-    everywhere: Weight = 0.0
+    plain_first: Share = 0.4
+    everywhere: Weight = 1.0
     confident: tuple[Share, Share] = (0.5, 0.8)
     beta: Share = 0.5
     mu: Weight = 0.5
     epsilon: Annotated[float, Field(ge=0.01)] = 0.1
-    rounds: Count = 4
+    rounds: Count = 1
     group: Count = 256
     views: Annotated[float, Field(gt=0, le=1)] = 0.25
     light: Share = 0.2

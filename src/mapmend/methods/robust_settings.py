@@ -16,6 +16,7 @@ Matrix = tuple[tuple[Share, ...], ...]
 Robust = Literal["none", "sce", "gce", "bootstrap_soft", "bootstrap_hard", "elr", "forward", "mixture", "posterior"]
 C = TypeVar("C", bound="RobustSettings")
 
+COARSER = 1.5  # pixels of the image: a label's pixel from which on its borders are those of squares
 CROSSWALK = "crosswalk"  # what `transition` says for the one that the mixtures of classes imply
 
 
@@ -55,6 +56,9 @@ class RobustSettings:
         elr: λ of elr.
         doubt: share of a pixel's belief that posterior does not give to its label but to all classes as they are
             frequent; where the label's crosswalk has a mixture of classes for its code, that is the belief.
+        blur: standard deviation, in pixels of the image, of how far off a pixel's label may lie, by which posterior
+            blurs its beliefs; None: that of a place within the label's own pixel, side / √12, where labels are coarse,
+            and 0 where they are not.
         anchor: weight of the cross-entropy against the beliefs themselves beside posterior: a map that is sure of one
             class everywhere contradicts no likelihood, and would learn nothing more.
         error_matrix: CSV of the product's published error matrix, rows = map, columns = reference, with the sizes of
@@ -78,6 +82,7 @@ class RobustSettings:
     bootstrap: Share | None = None
     elr: Weight = 3.0
     doubt: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    blur: Weight | None = None
     anchor: Weight = 0.1
     error_matrix: str = ""
     transition: str | Matrix = ""
@@ -91,7 +96,7 @@ class RobustSettings:
 
 
 def with_label_pixel(config: C, label_ratio: float | None) -> C:
-    """Settings with the side of the label's own pixels filled in, where a loss needs it.
+    """Settings with the side of the label's own pixels filled in, where a loss needs it, and with what follows from it.
 
     Args:
         config: of a method.
@@ -100,6 +105,9 @@ def with_label_pixel(config: C, label_ratio: float | None) -> C:
     Raises:
         ProjectError: nobody knows it, or the label is as fine as the image.
     """
+    if config.blur is None:
+        side = config.label_pixel or label_ratio or 1.0
+        config = replace(config, blur=side / 12**0.5 if side > COARSER else 0.0)
     if not config.proportions or config.label_pixel is not None:
         return config
     if label_ratio is None:

@@ -15,7 +15,7 @@ from mapmend.core.error_matrix import read_error_matrix, read_transition
 from mapmend.core.errors import ProjectError
 from mapmend.core.manifest import TRUSTS
 from mapmend.losses import robust
-from mapmend.losses.posterior import belief_likelihood, posterior, running_mean
+from mapmend.losses.posterior import belief_likelihood, blurred, posterior, running_mean
 from mapmend.losses.proportions import proportion_loss, square_cells
 from mapmend.methods.correction import Rules, Trigger, correct_objects
 from mapmend.methods.method import Batch, StepState
@@ -71,7 +71,7 @@ class Robustness(nn.Module):
                 fix="forward, and only forward, takes either `error_matrix` or `transition`",
             )
         if config.robust in ("mixture", "posterior") and config.correction != "none":
-            raise ProjectError(f"'robust: {config.robust}' learns no objects to correct", fix="leave out `correction`")
+            raise ProjectError(f"'robust: {config.robust}' learns no objects to correct", fix="leave out `correction`, or choose another `robust`")
         if config.robust == "elr" or config.correction != "none":
             self.teacher = Teacher(network, config.teacher_decay)
         if config.correction != "none":
@@ -249,6 +249,8 @@ class Robustness(nn.Module):
             label = belief.mask.where(belief.mask != 255, 0)
             said = nn.functional.one_hot(label, len(self.frequency)).movedim(-1, 1).float()
         doubt = self.config.doubt * (said.amax(1, keepdim=True) > _CERTAIN)
+        if self.config.blur:
+            said = blurred(said, belief.mask != 255, self.config.blur)
         return (1 - doubt) * said + doubt * self.frequency.view(1, -1, 1, 1)
 
     def _set_transition(self, rows: Matrix, classes: int) -> None:
