@@ -58,11 +58,14 @@ class DataSettings:
         crop: side of a training window in pixels.
         validation_share: share of the labelled area held out to choose the model; 0 for none.
         photometric: strength of random contrast and brightness; 0 for none.
+        labelled_share: share of the labelled places whose labels are learned from, to see what fewer would give; the
+            others are places without a label. Drawn by the seed: a smaller share is part of a larger one.
     """
 
     crop: Annotated[int, Field(ge=32)] = 256
     validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.2
     photometric: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    labelled_share: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 @settings

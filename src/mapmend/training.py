@@ -25,7 +25,7 @@ from mapmend.data.pair_data import UNLABELLED, pair_data
 from mapmend.data.pairs import PairValidationSet
 from mapmend.data.samples import TrainingSet, ValidationSet
 from mapmend.data.sites import Prepared, PreparedSite, channel_statistics, load_prepared
-from mapmend.data.splits import SitePart, split_sites
+from mapmend.data.splits import SitePart, split_sites, with_fewer_labels
 from mapmend.maps import PREPARED
 from mapmend.methods.method import Method
 from mapmend.nn.build import build_network
@@ -88,6 +88,7 @@ def train_project(
     """
     method, _, data, loop, own = project.train_settings()
     prepared = load_prepared(out / PREPARED)
+    prepared = replace(prepared, sites=with_fewer_labels(prepared.sites, data.labelled_share, loop.seed))
     if method.pair(own):
         given = _of_pairs(project, prepared)
     else:

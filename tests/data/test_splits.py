@@ -6,7 +6,7 @@ from tests.data.scenery import grid, halves, write
 from tests.data.test_leaks import chip, noise, plain, site
 
 from mapmend.core.grid import Window, full_window, make_grid
-from mapmend.data.splits import split_sites
+from mapmend.data.splits import split_sites, with_fewer_labels
 from mapmend.raster.placement import to_pixels
 
 
@@ -117,3 +117,29 @@ def test_the_buffer_is_counted_in_pixels_of_the_site(tmp_path):
     [first, *_] = part.blocks
     excluded = part.excluded(Window(first.row - 9, first.col, 9, 1))[:, 0]
     assert part.buffer == 8 and excluded.tolist() == [False] + [True] * 8
+
+
+def test_fewer_labels_are_part_of_more(tmp_path):
+    sites = [
+        labelled(tmp_path, f"s{i}", halves(64, 64), grid(64, 64, east=1000 * i), date=date)
+        for i in range(20)
+        for date in ("2018-01-01", "2023-01-01")
+    ]
+    judging = [labelled(tmp_path, name, halves(64, 64), grid(64, 64), split=name) for name in ("val", "test")]
+
+    def kept(share, seed):
+        fewer = with_fewer_labels([*sites, *judging], share, seed)
+        assert [(site.name, site.date, site.images) for site in fewer[:40]] == [
+            (site.name, site.date, site.images) for site in sites
+        ]
+        assert all(site.label is not None for site in fewer[40:])
+        dates = [site.name for site in fewer[:40] if site.label is not None]
+        assert all(dates.count(name) == 2 for name in dates)
+        assert all(site.label_files == () and site.label_counts == () for site in fewer if site.label is None)
+        return set(dates)
+
+    for seed in range(3):
+        shares = [kept(share, seed) for share in (0.01, 0.05, 0.1, 0.2, 0.4, 1.0)]
+        assert [len(names) for names in shares] == [1, 1, 2, 4, 8, 20]
+        assert all(few <= more for few, more in zip(shares, shares[1:], strict=False))
+    assert kept(0.4, 0) != kept(0.4, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -88,6 +88,39 @@ def split_sites(
     }
     shared = {name: shared_blocks(name, group, dates, blocks) for group in tied for name in group}
     return tuple(SitePart(site, True, blocks[site.name], block // 8, shared[site.name]) for site in sites)
+
+
+def with_fewer_labels(sites: Sequence[PreparedSite], share: float, seed: int) -> tuple[PreparedSite, ...]:
+    """The sites, of which a share of the labelled places keep their labels, all dates of a place or none.
+
+    Places marked `val` or `test` keep theirs and do not count. Drawn so that a smaller share is part of a larger one.
+
+    Args:
+        sites: all of them.
+        share: of the labelled places, above 0; at least one place keeps its labels.
+        seed: of the draw.
+    """
+    if share >= 1:
+        return tuple(sites)
+    judging = {site.name for site in sites if site.split in ("val", "test")}
+    known = {site.name for site in sites if site.label is not None or site.change is not None} - judging
+    drawn = np.random.default_rng([seed, 0xFE3]).permutation(sorted(known))
+    without = set(drawn[max(1, round(share * len(known))) :].tolist())
+    return tuple(_without_label(site) if site.name in without else site for site in sites)
+
+
+def _without_label(site: PreparedSite) -> PreparedSite:
+    return replace(
+        site,
+        label=None,
+        label_gsd=None,
+        label_counts=(),
+        label_grid=None,
+        label_rows=None,
+        label_shares=(),
+        label_files=(),
+        change=None,
+    )
 
 
 def place_of(dates: Sequence[PreparedSite]) -> Place:

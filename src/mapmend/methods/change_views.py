@@ -15,6 +15,7 @@ from mapmend.losses.scaled_views import scaled_view
 from mapmend.losses.strong_views import strong_view
 from mapmend.methods.method import CLASSES, Batch, StepState
 from mapmend.methods.pairs import pair_of
+from mapmend.nn.network import Network
 from mapmend.nn.pair_network import ChangeNetwork
 
 Weight = Annotated[float, Field(ge=0)]
@@ -27,7 +28,7 @@ _REACH = 2.5  # standard deviations from a band's mean to what counts as black a
 
 @settings
 class ViewSettings:
-    """How methods of change alone look at pairs; the same for all of them, so that they can be compared.
+    """How methods look at unlabelled pairs; the same for all of them, so that they can be compared.
 
     Attributes:
         scale: the least and largest factor by which a pair is enlarged; its margin counts nothing.
@@ -70,7 +71,7 @@ def weak_view(batch: Batch, config: ViewSettings, state: StepState) -> PairView:
     return PairView(image, valid, view["change"].masked_fill(~seen.all(1), 255), view["mask"].masked_fill(~seen, 255))
 
 
-def strong_image(network: ChangeNetwork, view: PairView, config: ViewSettings, state: StepState) -> Tensor:
+def strong_image(network: Network, view: PairView, config: ViewSettings, state: StepState) -> Tensor:
     """A view's image under photometric operations, each date under its own; black and white are 2.5 σ from the mean.
 
     Published for 8-bit images, whose range is known; here it follows from the bands' statistics.

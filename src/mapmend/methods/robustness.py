@@ -71,7 +71,10 @@ class Robustness(nn.Module):
                 fix="forward, and only forward, takes either `error_matrix` or `transition`",
             )
         if config.robust in ("mixture", "posterior") and config.correction != "none":
-            raise ProjectError(f"'robust: {config.robust}' learns no objects to correct", fix="leave out `correction`, or choose another `robust`")
+            raise ProjectError(
+                f"'robust: {config.robust}' learns no objects to correct",
+                fix="leave out `correction`, or choose another `robust`",
+            )
         if config.robust == "elr" or config.correction != "none":
             self.teacher = Teacher(network, config.teacher_decay)
         if config.correction != "none":
