@@ -1,8 +1,8 @@
 """Semi-supervised semantic change: ClearSCD, to which unlabelled pairs say what their weak view shows for certain.
 
-Ours: ClearSCD (`clearscd`) learns from the labelled pairs, and C²F²'s machinery of views (`fpa`, `c2f2`) is put on all of
-its heads. Of an unlabelled pair, the classes of either date and the change that the weak view calls certain are what
-the strong view is taught.
+Ours: ClearSCD (`clearscd`) learns from the labelled pairs, and the machinery of views of C²F² (`fpa`, `c2f2`) is put on
+all of its heads. Of an unlabelled pair, the classes of either date and the change that the weak view calls certain are
+what the strong view is taught.
 """
 
 from __future__ import annotations
