@@ -35,11 +35,13 @@ class Row:
         label_field: attribute of a vector label that holds the class.
         label_class: class of whatever the label marks: every feature, or every pixel that is not 0.
         label_rest: class of what the label does not mark; empty: no label there.
+        label_band: number of the band, from 1, that holds the label's codes, of a raster that holds other things too.
         label_gsd: the label's own pixel size in metres, where the file does not show it.
         trust: what kind of imperfection to expect of the label.
         split: train, val or test; empty leaves the choice to the tool.
         change: raster or polygons of what changed from the site's first to its last date, in a row of either.
         change_legend: crosswalk that explains its codes; empty: what is marked, or not 0, changed; the rest did not.
+        change_band: as `label_band`, of codes that `change_legend` explains.
     """
 
     site: str
@@ -52,11 +54,13 @@ class Row:
     label_field: str | None = None
     label_class: str | None = None
     label_rest: str | None = None
+    label_band: int | None = None
     label_gsd: float | None = None
     trust: str = "noisy"
     split: str = ""
     change: str | None = None
     change_legend: str | None = None
+    change_band: int | None = None
 
     @property
     def masks(self) -> tuple[tuple[str, str], ...]:
@@ -134,6 +138,11 @@ def make_row(values: Mapping[str, str], where: str, folder: Path) -> Row:
             raise ManifestError(
                 f"label_gsd '{values['label_gsd']}' is not a number", where=where, fix="metres"
             ) from None
+    for name in ("label_band", "change_band"):
+        if name in values:
+            if not values[name].isdecimal() or int(values[name]) < 1:
+                raise ManifestError(f"{name} '{values[name]}' is no band", where=where, fix="the first is 1")
+            plain[name] = int(values[name])
     row = Row(**plain)  # type: ignore[arg-type]
     _check_label(row, where)
     return row
@@ -222,6 +231,10 @@ def _masks(text: str) -> tuple[tuple[str, str], ...]:
 def _check_label(row: Row, where: str) -> None:
     if row.change_legend and row.change is None:
         raise ManifestError("has `change_legend` and no `change`", where=where, fix="add `change`")
+    if row.change_band and not row.change_legend:
+        raise ManifestError("has `change_band` and no `change_legend`", where=where, fix="say what its codes mean")
+    if row.label_band and (row.label is None or row.masks):
+        raise ManifestError("`label_band` is of a label with codes", where=where, fix="leave it out")
     named = row.label_class or row.label_rest
     if row.label is None and named:
         raise ManifestError(f"names class '{named}' of a label, and no label", where=where, fix="add `label`")

@@ -109,9 +109,10 @@ def _prepare_rows(
         return None, ()
     path = label.with_name(f"{label.stem}_rows.tif")
     crosswalk = reader.crosswalk
-    identity = identity_of([reader.path], grid, ["rows", crosswalk.to_dict()])
+    identity = identity_of([reader.path], grid, ["rows", crosswalk.to_dict(), reader.band])
     if read_description(path, identity) is None or not path.is_file():
-        write_rows(path, grid, list(windows(grid, STRIP)), LabelReader(reader.path, grid, row_crosswalk(crosswalk)))
+        rows = LabelReader(reader.path, grid, row_crosswalk(crosswalk), band=reader.band)
+        write_rows(path, grid, list(windows(grid, STRIP)), rows)
         write_description(path, identity, {})
     return path, crosswalk.share_rows
 
@@ -162,8 +163,15 @@ def label_reader(
         return ["presence", masks, rest, legend.to_dict()], PresenceReader(masks, rest, grid, mode=finer)
     assert row.label is not None
     crosswalk = load_crosswalk(row.label_legend, legend, base)
-    reader = LabelReader(row.label, grid, crosswalk, resampling="mode" if finer else "nearest", field=row.label_field)
-    return [crosswalk.to_dict(), row.label_field], reader
+    reader = LabelReader(
+        row.label,
+        grid,
+        crosswalk,
+        resampling="mode" if finer else "nearest",
+        field=row.label_field,
+        band=row.label_band,
+    )
+    return [crosswalk.to_dict(), row.label_field, row.label_band], reader
 
 
 def _gsd(file: str, grid: Grid) -> float | None:

@@ -110,10 +110,12 @@ def _check_rows(rows: list[Row], sensors: Mapping[str, Sensor]) -> None:
             fix="date both (t1 and t2 if only their order is known), or neither",
         )
     for date, group in groupby(sorted(rows, key=lambda r: r.date), key=lambda r: r.date):
-        told = {(r.label, r.label_legend, r.label_class, r.label_rest) for r in group if r.label is not None}
+        told = {
+            (r.label, r.label_legend, r.label_class, r.label_rest, r.label_band) for r in group if r.label is not None
+        }
         if len(told) > 1:
             raise ManifestError(f"site '{name}' {date}: two rows give different labels", fix="keep one")
-    changes = {(row.change, row.change_legend) for row in rows if row.change is not None}
+    changes = {(row.change, row.change_legend, row.change_band) for row in rows if row.change is not None}
     if len(changes) > 1:
         raise ManifestError(f"site '{name}': two rows give different changes", fix="keep one")
     if changes and len({row.date for row in rows}) < 2:
@@ -174,6 +176,7 @@ def _as_label(row: Row) -> Row:
         label_legend=row.change_legend,
         label_class=marked[0],
         label_rest=marked[1],
+        label_band=row.change_band,
     )
 
 

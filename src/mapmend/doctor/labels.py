@@ -40,7 +40,7 @@ class Codes:
     findings: tuple[Finding, ...]
 
 
-def raster_codes(path: str, crosswalk: Crosswalk) -> Codes:
+def raster_codes(path: str, crosswalk: Crosswalk, band: int | None = None) -> Codes:
     """Codes of a label raster, in all of it or, of a large one, in windows spread over it."""
     try:
         info = raster_info(path)
@@ -52,7 +52,7 @@ def raster_codes(path: str, crosswalk: Crosswalk) -> Codes:
                 values, counts = np.unique(read(info, window), return_counts=True)
                 codes.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
             return _judge(codes, info, crosswalk, len(chosen) / len(every))
-        reader = LabelReader(path, info.grid, crosswalk)
+        reader = LabelReader(path, info.grid, crosswalk, band=band)
         ids: Counter[int] = Counter()
         for window in chosen:
             values, counts = np.unique(reader.read(window), return_counts=True)

@@ -206,7 +206,7 @@ def _codes(chart: _Chart, row: Row, legend: Legend) -> Codes:
     except MapmendError as fault:
         return Codes({}, (from_fault(fault, "label", row.label_files[0]),))
     if not vectors and not row.masks:
-        return raster_codes(row.label_files[0], crosswalk)
+        return raster_codes(row.label_files[0], crosswalk, row.label_band)
     field = None if row.masks else row.label_field
     told = [finding for path in vectors for finding in vector_codes(path, crosswalk, field).findings]
     if row.site not in chart.grids or any(finding.level == "error" for finding in told):

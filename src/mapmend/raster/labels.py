@@ -33,6 +33,7 @@ class LabelReader:
         crosswalk: from the label's codes to the legend.
         resampling: for rasters on other grids: nearest or mode; codes cannot be averaged.
         field: for vectors, the attribute with the class's code or name; None: the only one that has such.
+        band: for rasters of several bands, the one with the codes, from 1; None where there is one, or colours.
 
     Attributes:
         grid: the grid that windows refer to.
@@ -41,11 +42,18 @@ class LabelReader:
         GridError: another resampling, no overlap with the grid, or no CRS where one is needed.
         RasterError: the raster cannot be opened.
         VectorError: the vector file cannot be opened, or has no such field.
-        LabelError: a raster with several bands that are no colours.
+        LabelError: a raster with several bands that are no colours, or without the band.
     """
 
     def __init__(
-        self, path: str, grid: Grid, crosswalk: Crosswalk, *, resampling: str = "nearest", field: str | None = None
+        self,
+        path: str,
+        grid: Grid,
+        crosswalk: Crosswalk,
+        *,
+        resampling: str = "nearest",
+        field: str | None = None,
+        band: int | None = None,
     ) -> None:
         if resampling not in _RESAMPLINGS:
             raise GridError(
@@ -54,10 +62,13 @@ class LabelReader:
                 fix="use nearest or mode",
             )
         self.path, self.grid, self.crosswalk, self._resampling = str(path), grid, crosswalk, resampling
+        self.band = band
         self._vector = VectorLabels(self.path, grid, crosswalk, field) if is_vector(self.path) else None
         if self._vector is None:
             self._info = raster_info(self.path)
-            self._colours = _is_colour_coded(self._info)
+            self._colours = band is None and _is_colour_coded(self._info)
+            if band is not None and band > self._info.count:
+                raise LabelError(f"has {self._info.count} bands, and not band {band}", where=self.path)
             self._placement = place(self._info.grid, grid, where=self.path, zoomable=True)
 
     def read(self, window: Window) -> npt.NDArray[np.uint8]:
@@ -69,7 +80,7 @@ class LabelReader:
         """
         if self._vector is not None:
             return self._vector.read(window)
-        read = partial(_read_ids, self._info, self._colours, self.crosswalk)
+        read = partial(_read_ids, self._info, self._colours, self.crosswalk, self.band or 1)
         ids, labelled = read_onto(read, self._placement, window, self._resampling, 1, np.uint8)
         return np.where(labelled, ids[0], np.uint8(NODATA))
 
@@ -90,14 +101,14 @@ def _is_colour_coded(info: RasterInfo) -> bool:
     )
 
 
-def _read_ids(info: RasterInfo, colours: bool, crosswalk: Crosswalk, window: Window) -> tuple[Array, Bool]:
+def _read_ids(info: RasterInfo, colours: bool, crosswalk: Crosswalk, band: int, window: Window) -> tuple[Array, Bool]:
     """Ids 1×H×W of a window inside the file, and where there is a label."""
     data, valid = read_codes(info, window)
     if colours:
         opacity = np.where(valid, 255, 0)[..., None].astype(np.uint8)
         codes = crosswalk.from_colors(np.concatenate([np.moveaxis(data, 0, -1), opacity], axis=-1), where=info.path)
     else:
-        codes = data[0]
+        codes = data[band - 1]
     ids = crosswalk.apply(codes, valid, where=info.path)
     return ids[None], ids != NODATA
 
