@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,15 +15,26 @@ import yaml
 from mapmend.bench.trials import Trials
 from mapmend.project import load_project
 from mapmend.run import run
+from mapmend.steps import prepare_step
 
 __all__ = ["Trials", "machine", "run_project", "spread", "table"]
 
 
-def run_project(plain: Mapping[str, Any], out: Path, data: Path) -> dict[str, Any]:
-    """Write a project below `out`, run it, and give the scores of label and map."""
+def run_project(
+    plain: Mapping[str, Any], out: Path, data: Path, *, scored: bool = True, prepared: Path | None = None
+) -> dict[str, Any]:
+    """Write a project below `out`, run it, and give the scores of label and map, where it has any.
+
+    Projects of equal scenes may share what is `prepared` of them, which is made there once.
+    """
     out.mkdir(parents=True, exist_ok=True)
     (out / "project.yaml").write_text(yaml.safe_dump(dict(plain)))
-    return run(load_project(out / "project.yaml", data), out / "run").to_dict()["accuracy"]
+    project, folder = load_project(out / "project.yaml", data), out / "run"
+    if prepared is not None:
+        prepare_step(project, prepared)
+        shutil.copytree(prepared, folder, dirs_exist_ok=True)
+    result = run(project, folder).to_dict()
+    return result["accuracy"] if scored else {}
 
 
 def spread(values: Iterable[float | None], scale: float = 100) -> str:
