@@ -198,6 +198,21 @@ def test_a_phi_that_does_not_fit_is_one_line(tmp_path, phi, told):
     assert "\n" not in str(caught.value)
 
 
+def test_a_phi_of_other_units_is_refused(tmp_path):
+    network = network_of(bands=3, classes=3).eval()
+    bands, card = ("s1.vv", "s1.vh", "s1.angle"), {"kind": "radar", "unit": "dB", "scale": 1.0, "offset": 0.0}
+    save_model(tmp_path / "phi", network, card_of(network, bands, sensors={"s1": card}))
+    method = make("c2f2", phi="phi")
+    method.bands = bands
+    for change, told in (({}, ""), ({"unit": "linear power"}, "'s1' with unit dB, and the image's has linear power")):
+        method.sensors = {"s1": {**card, **change}}
+        if told:
+            with pytest.raises(ModelError, match=told):
+                method.meet((), tmp_path)
+        else:
+            method.meet((), tmp_path)
+
+
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "vit_tiny_patch16_224"])
 def test_phi_may_be_a_backbone(tmp_path, name):
     method = make("c2f2", phi=f"timm:{name}", phi_weights="none")

@@ -96,7 +96,9 @@ class C2F2(Method):
             name = self.config.phi.removeprefix(_BACKBONE)
             self._attach(frozen_backbone(name, file, spec), logits=False)
         elif self.config.phi:
-            self._attach(frozen_model(folder / self.config.phi, self.bands, spec.in_channels), logits=True)
+            self._attach(
+                frozen_model(folder / self.config.phi, self.bands, spec.in_channels, self.sensors), logits=True
+            )
 
     def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:
         """`labelled` and `unlabelled`, which share no graph; their parts are noted."""

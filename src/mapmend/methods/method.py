@@ -72,6 +72,7 @@ class Method(nn.Module, ABC):
 
     Attributes:
         bands: names of the image's channels, set before `meet` where they are known.
+        sensors: sensor cards as plain values, by modality, likewise.
         name: under which it is registered.
         config_class: its settings, see `mapmend.core.settings.settings`.
         loaders: the batches it needs in each step, by name.
@@ -102,6 +103,7 @@ class Method(nn.Module, ABC):
         self.network = network
         self.config = config
         self.bands: tuple[str, ...] = ()
+        self.sensors: Mapping[str, Mapping[str, object]] = {}
 
     @classmethod
     def configured(cls, config: Any, label_ratio: float | None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +17,7 @@ from mapmend.nn.model_folder import load_model
 from mapmend.nn.network import Network
 from mapmend.nn.spec import NetworkSpec
 
+_MEANING = ("kind", "unit", "scale", "offset")  # of the stored numbers
 _STRIDE = 16  # of the map that is read, at most: deeper ones show too little of where things are
 
 
@@ -67,16 +68,19 @@ class Frozen(nn.Module):
         return [one for one in maps if one.shape[-1] * _STRIDE >= padded.shape[-1]][-1].float()
 
 
-def frozen_model(folder: Path, bands: Sequence[str], channels: int) -> Frozen:
+def frozen_model(
+    folder: Path, bands: Sequence[str], channels: int, sensors: Mapping[str, Mapping[str, object]]
+) -> Frozen:
     """The class logits of a model folder, by the bands that it was trained with.
 
     Args:
         folder: the model's, of one date.
         bands: names of the image's channels; empty where nobody knows, and then all are read in order.
         channels: of the image.
+        sensors: the image's sensor cards as plain values, by modality; what is not among them is not checked.
 
     Raises:
-        ModelError: there is no such model, or the image has not the bands it reads.
+        ModelError: there is no such model, or the image has not the bands it reads, or numbers of another meaning.
     """
     network, card = load_model(folder)
     if network.spec.pair == "change":
@@ -91,6 +95,15 @@ def frozen_model(folder: Path, bands: Sequence[str], channels: int) -> Frozen:
             where=folder,
             fix="give a model of the same sensors, named alike in the project",
         )
+    for modality, card_of in card.sensors.items():
+        for name in _MEANING:
+            theirs, ours = sensors.get(modality, card_of).get(name), card_of.get(name)
+            if theirs != ours:
+                raise ModelError(
+                    f"reads '{modality}' with {name} {ours}, and the image's has {theirs}",
+                    where=folder,
+                    fix="give a model that was trained with the same sensor card",
+                )
     return Frozen(network, logits=True, bands=[list(bands).index(band) for band in card.bands] if bands else None)
 
 
