@@ -184,7 +184,7 @@ class UnlabelledPairs(Dataset[Sample]):
         if not sites:
             raise LabelError(
                 "no pair without a label, and the method learns from those too",
-                fix="list more pairs of images, or use a method that needs none",
+                fix="list more pairs of images, give `train` a `labelled_share`, or use a method that needs none",
             )
         self._pairs = pair_parts([SitePart(site, trains=True) for site in sites])
         self._readers = [PairReader(pair, legend) for pair in self._pairs]
