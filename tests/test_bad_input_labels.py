@@ -28,7 +28,7 @@ def scene(**columns):
 
 def written(folder):
     """Files of a project's output folder, but for the run's own record and lock."""
-    return [path for path in folder.rglob("*") if path.is_file() and path.name not in ("run.json", ".lock")]
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def refused_early(cli, project, folder, *words):

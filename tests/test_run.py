@@ -257,3 +257,16 @@ def test_two_runs_at_once_in_one_folder_are_refused(tmp_path, cli):
     with FileLock(tmp_path / "out/.lock"):
         code, _, err = cli("run", project, "--out", tmp_path / "out")
     assert code == 2 and "another run is working" in err
+
+
+@pytest.mark.parametrize("robust", [{"robust": "forward", "transition": "crosswalk"}, {"robust": "posterior"}])
+def test_a_crosswalks_mixtures_say_how_its_label_errs(tmp_path, monkeypatch, capsys, robust):
+    mixed = {"name": "mixed", "source": "mixed", "target": "two", "table_source": "a test"}
+    mixed |= {"mapping": {"left": [1], "right": [2]}, "mixture": {1: [0.9, 0.1], 2: [0.2, 0.8]}}
+    (tmp_path / "mixed.yaml").write_text(yaml.safe_dump(mixed))
+    scene = {"site": "here", "image": "image.tif", "label": "label.tif", "label_legend": "mixed.yaml"}
+    train = {"train": {**TINY, **LOOP, **robust}}
+    path = small_project(tmp_path, scenes=[scene], steps=[train, {"predict": {"window": 64, "overlap": 16}}])
+    code, _, err = call(monkeypatch, capsys, "run", path, "--out", tmp_path / "out")
+    assert code == 0, err
+    assert (tmp_path / "out" / "map" / "here" / "class.tif").is_file()

@@ -318,14 +318,16 @@ def _check_probabilities(project: Project) -> None:
 
 def _check_matrix(project: Project) -> None:
     """Refuse a matrix of label errors that does not fit the legend; files are read here and again by the method."""
-    from mapmend.methods.robust_settings import RobustSettings
+    from mapmend.methods.robust_settings import CROSSWALK, RobustSettings
 
     own = project.train_settings()[4] if "train" in project.steps else None
     if not isinstance(own, RobustSettings):
         return
     for key, read in (("error_matrix", read_error_matrix), ("transition", read_transition)):
         given = getattr(own, key)
-        if isinstance(given, str) and given:
+        if given in ("", CROSSWALK):
+            continue
+        if isinstance(given, str):
             read(project.folder / given).of(project.legend.names)
         elif given:
             wanted = len(project.legend)

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mapmend.core.durable import replace_json, typed_faults
-from mapmend.core.errors import JobError
+from mapmend.core.errors import JobError, MapmendError
 from mapmend.core.provenance import value_hash
 from mapmend.project import Project
 from mapmend.reporting import RunResult, report_project
@@ -28,7 +28,7 @@ from mapmend.steps import (
 )
 from mapmend.training import console
 
-_STATE = "run.json"
+_STATE, _LOCK = "run.json", ".lock"
 
 
 @dataclass(frozen=True)
@@ -80,22 +80,36 @@ def claimed(project: Project, out: Path, verb: str) -> Iterator[None]:
     if not is_first_process():
         yield
         return
-    state = _State(_identity(project), _read_state(out, project))
+    state, fresh = _State(_identity(project), _read_state(out, project)), not (out / _STATE).is_file()
     with typed_faults(out):
+        new = not out.is_dir()
         out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         replace_json(out / _STATE, asdict(state))
         started = time.monotonic()
-        yield
+        try:
+            yield
+        except MapmendError:
+            if fresh and {path.name for path in out.iterdir()} <= {_STATE, _LOCK}:
+                _unclaim(out, new)
+            raise
         took = round(time.monotonic() - started, 1)
         # a step that was found done took no time now
         seconds = {**state.seconds, verb: max(took, state.seconds.get(verb, 0.0))}
         replace_json(out / _STATE, asdict(replace(state, seconds=seconds)))
 
 
+def _unclaim(out: Path, new: bool) -> None:
+    """Leave a folder as it was before it was claimed for a step that did nothing."""
+    (out / _STATE).unlink()
+    (out / _LOCK).unlink(missing_ok=True)
+    if new:
+        out.rmdir()
+
+
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    lock = FileLock(out / ".lock")
+    lock = FileLock(out / _LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
