@@ -220,7 +220,9 @@ def test_a_belief_is_the_products_mixture_or_a_doubted_label():
         logits = logits_of(method, given)
         mean = logits.softmax(1).movedim(1, -1)[labelled].mean(0)
         method.robustness.marginal.copy_(mean)
-        expected = belief_likelihood(logits, mask, prior, mean) + 0.1 * robust.cross_entropy(logits, mask)
+        expected = belief_likelihood(logits, mask, prior, mean) + 0.1 * robust.mixture_cross_entropy(
+            logits, mask, prior
+        )
         torch.testing.assert_close(step(method, {**given, **change})[0], expected)
 
 

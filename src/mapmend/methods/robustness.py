@@ -242,7 +242,7 @@ class Robustness(nn.Module):
         likelihood = belief_likelihood(logits, belief.mask, prior, mean, pixel_weight=counted)
         if not self.config.anchor:
             return likelihood
-        plain = robust.cross_entropy(logits, belief.mask, pixel_weight=counted)
+        plain = robust.mixture_cross_entropy(logits, belief.mask, prior, pixel_weight=counted)
         return likelihood + self.config.anchor * plain
 
     def _prior(self, belief: Belief) -> Tensor:
