@@ -110,6 +110,9 @@ LISTS = {
 }
 
 
+DATA_SETS = ("Hi-UCD", "SECOND", "LsSCD-Ex", *map("LEVIR-CD-256 and WHU-CD-256, lists {}".format, LISTS))
+
+
 @pytest.mark.parametrize("convention", LISTS)
 def test_lists_say_which_pairs_are_labelled(tmp_path, convention):
     labelled, unlabelled, line = LISTS[convention]
