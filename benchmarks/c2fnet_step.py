@@ -10,7 +10,6 @@ is that of a process of its own. About five minutes on two cores.
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from mapmend.methods import METHODS
 from mapmend.methods.method import StepState
 from mapmend.nn.build import build_network
 from mapmend.nn.spec import NetworkSpec
-from trials import machine, table
+from trials import machine, ratios, table
 
 NETWORKS = {
     "errb64": ("errb64", "concat"),
@@ -93,10 +92,7 @@ def main() -> None:
             step(*one, 0)
         turns = [{kind: step(*one, number) for kind, one in made.items()} for number in range(given.rounds)]
         for kind in KINDS:
-            seconds = [turn[kind] for turn in turns]
-            ratios = sorted(turn[kind] / turn["cross-entropy"] for turn in turns)
-            spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} – {ratios[-1]:.2f})"
-            rows.append([network, kind, f"{statistics.median(seconds):.2f}", spread, f"{peak(network, kind):.0f}"])
+            rows.append([network, kind, *ratios(turns, kind, "cross-entropy"), f"{peak(network, kind):.0f}"])
     print(f"`python benchmarks/c2fnet_step.py --rounds {given.rounds}`\n")
     print(table(("network", "step", "seconds", "ratio to cross-entropy (least – most)", "peak memory, MiB"), rows))
     print(f"\n{machine()}")

@@ -10,35 +10,34 @@ trained on, and no place is held out: the last step's running average is what is
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from trials import Trials, machine, run_project, spread, table
+from mapmend.bench.presets import PRESETS
+from trials import MAPPED_AT_LAST, Trials, machine, over_seeds, run_project, spread, table
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "chesapeake.yaml"
 CLASSES = ("tree", "low vegetation", "water", "built")
 LABELS = {"nlcd": "NLCD, the literature's table", "nlcd_mixture": "NLCD, arg-max of the mixture table"}
-COMMON: Mapping[str, Any] = {"crop": 128, "batch": 4, "ema_decay": 0.95, "validation_share": 0, "calibration": "none"}
+COMMON: Mapping[str, Any] = {"crop": 128, "batch": 4, **MAPPED_AT_LAST}
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "errb64": {"encoder": "errb64", "decoder": "concat", "weights": "none", "steps": 70, "lr": 2e-3},
     "lite0": {"weights": "lite0", "decoder_widths": [128, 64, 32, 16, 16], "steps": 200},
 }
-PUBLISHED = {"robust": "none", "everywhere": 0.0, "plain_first": 0.1}
-C2FNET = {"method": "c2fnet"}
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "cross-entropy, no running average": {"ema_decay": 0},
     "cross-entropy": {},
     "cross-entropy of mixtures": {"robust": "mixture"},
     "class proportions": {"ce": 0, "proportions": 1},
     "forward correction, from the mixtures": {"robust": "forward", "transition": "crosswalk"},
-    "PLAT": {"method": "plat"},
-    "c2fnet as published": {**C2FNET, **PUBLISHED},
-    "beliefs": {"robust": "posterior", "head": "cosine"},
-    "c2fnet": C2FNET,
+    "PLAT": PRESETS["plat"],
+    "c2fnet as published": PRESETS["c2fnet_published"],
+    "beliefs": PRESETS["beliefs"],
+    "c2fnet": PRESETS["c2fnet"],
 }
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "beliefs not blurred": {"blur": 0},
@@ -55,7 +54,7 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def trial(train: Mapping[str, Any], label: str, seed: int, data: Path, out: Path) -> dict[str, Any]:
+def trial(train: Mapping[str, Any], label: str, data: Path, seed: int, out: Path) -> dict[str, Any]:
     """One project run: the label's scores and the map's."""
     plain = yaml.safe_load(EXAMPLE.read_text())
     plain["seed"] = seed
@@ -80,23 +79,21 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="WAY", help="rows of the table, by name")
     parser.add_argument("--steps", type=int, help="of training, where they are not the network's")
     options = parser.parse_args()
-    ways = {name: C2FNET | change for name, change in ABLATIONS.items()} if options.ablations else WAYS
+    ways = {name: {**PRESETS["c2fnet"], **change} for name, change in ABLATIONS.items()} if options.ablations else WAYS
     ways = {name: change for name, change in ways.items() if not options.only or name in options.only}
     trials, rows, labels = Trials(options.work / "results.jsonl"), [], {}
     for name, change in ways.items():
         train = {**COMMON, **NETWORKS[options.network], **change}
         train["steps"] = options.steps or train["steps"]
-        done = []
-        for seed in options.seeds:
-            key = {"network": options.network, "way": name, "steps": train["steps"], "seed": seed}
-            out = options.work / re.sub(r"\W+", "_", "-".join(map(str, key.values())))
-            done.append(trials.run(key, lambda t=train, s=seed, o=out: trial(t, "nlcd_mixture", s, options.data, o)))
+        key = {"network": options.network, "way": name, "steps": train["steps"]}
+        one_run = partial(trial, train, "nlcd_mixture", options.data)
+        done = over_seeds(trials, options.work, options.seeds, key, one_run)
         labels = {"nlcd_mixture": done[0]["label"]}
         rows.append([name, *(spread(one["map"][score] for one in done) for score in ("oa", *CLASSES))])
     if not options.ablations:
         labels["nlcd"] = trials.run(
             {"way": "label", "table": "nlcd"},
-            lambda: trial({**COMMON, "steps": 1}, "nlcd", 0, options.data, options.work / "label"),
+            lambda: trial({**COMMON, "steps": 1}, "nlcd", options.data, 0, options.work / "label"),
         )["label"]
     for label, title in LABELS.items():
         if label in labels:

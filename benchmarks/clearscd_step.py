@@ -10,7 +10,6 @@ turn.
 from __future__ import annotations
 
 import argparse
-import statistics
 
 import torch
 
@@ -18,9 +17,10 @@ from c2fnet_step import step
 from mapmend.methods import METHODS
 from mapmend.nn.build import build_network
 from mapmend.nn.spec import NetworkSpec
-from trials import machine, table
+from trials import machine, ratios, table
 
 BATCH, SIDE, BANDS, CLASSES = 2, 512, 3, 7
+FILLS = 8  # steps, of 64 keys of a class, that fill a memory of 512
 PLAIN = {"local": 0.0, "memory": 0.0, "bscc": 0.0}
 KINDS = {"plain terms": PLAIN, "all terms": {}, "without contrast": PLAIN | {"bscc": 0.1}}
 
@@ -57,15 +57,11 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     made = {kind: prepared(kind) for kind in KINDS}
     for one in made.values():
-        for number in range(8):  # the memory takes 64 keys a step
-            if number < 1 or one is made["all terms"]:
-                step(*one, number)
+        step(*one, 0)
+    for number in range(1, FILLS):
+        step(*made["all terms"], number)
     turns = [{kind: step(*one, number) for kind, one in made.items()} for number in range(given.rounds)]
-    rows = []
-    for kind in KINDS:
-        ratios = sorted(turn[kind] / turn["plain terms"] for turn in turns)
-        spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} – {ratios[-1]:.2f})"
-        rows.append([kind, f"{statistics.median(turn[kind] for turn in turns):.2f}", spread])
+    rows = [[kind, *ratios(turns, kind, "plain terms")] for kind in KINDS]
     print(f"`python benchmarks/clearscd_step.py --rounds {given.rounds} --threads {given.threads}`\n")
     print(table(("step", "seconds", "ratio to plain terms (least – most)"), rows))
     print(f"\n{machine()}")

@@ -11,23 +11,14 @@ done once and kept in `--work`.
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trials import Trials, machine, run_project, spread, table
+from trials import PAIRS, Trials, machine, of_class, over_seeds, run_project, spread, table
 
-TRAIN: Mapping[str, Any] = {
-    "weights": "lite0",
-    "decoder": "fpn",
-    "decoder_widths": [64, 32],
-    "crop": 256,
-    "batch": 4,
-    "ema_decay": 0.95,
-    "validation_share": 0,
-    "calibration": "none",
-}
+TRAIN: Mapping[str, Any] = {**PAIRS, "decoder_widths": [64, 32], "crop": 256}
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "supervised": {"method": "supervised_pair", "change": "only"},
     "supervised, not enlarged": {"method": "supervised_pair", "change": "only", "scale": [1, 1]},
@@ -49,7 +40,7 @@ def scenes() -> list[dict[str, Any]]:
     return rows
 
 
-def trial(way: Mapping[str, Any], seed: int, steps: int, data: Path, work: Path, out: Path) -> dict[str, Any]:
+def trial(way: Mapping[str, Any], steps: int, data: Path, work: Path, seed: int, out: Path) -> dict[str, Any]:
     """One run: IoU and F1 of change on the test images."""
     plain = {
         "name": "levir",
@@ -65,7 +56,7 @@ def trial(way: Mapping[str, Any], seed: int, steps: int, data: Path, work: Path,
         ],
     }
     metrics = run_project(plain, out, data, prepared=work / "prepared")["map"]
-    changed = next(one for one in metrics["classes"] if one["name"] == "changed")
+    changed = of_class(metrics, "changed")
     return {"iou": changed["iou"], "f1": changed["f1"]}
 
 
@@ -79,16 +70,8 @@ def main() -> None:
     options = parser.parse_args()
     trials, rows = Trials(options.work / "results.jsonl"), []
     for name in options.only:
-        done = []
-        for seed in options.seeds:
-            key = {"way": name, "seed": seed, "steps": options.steps}
-            out = options.work / re.sub(r"\W+", "_", "-".join(map(str, key.values())))
-            done.append(
-                trials.run(
-                    key,
-                    lambda n=name, s=seed, o=out: trial(WAYS[n], s, options.steps, options.data, options.work, o),
-                )
-            )
+        one_run = partial(trial, WAYS[name], options.steps, options.data, options.work)
+        done = over_seeds(trials, options.work, options.seeds, {"way": name, "steps": options.steps}, one_run)
         rows.append([name, spread(one["iou"] for one in done), spread(one["f1"] for one in done)])
     print(table(["", "IoU of change", "F1"], rows))
     print(f"\n{len(options.seeds)} seeds; {machine()}")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from trials import Trials, machine, run_project, spread, table
+from trials import Trials, machine, of_class, run_project, spread, table
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "ombria.yaml"
 INPUTS = {"optical": ("s2", ["red", "green", "blue"]), "radar": ("s1", ["backscatter"])}
@@ -29,7 +29,7 @@ def trial(kind: str, weights: str, seed: int, data: Path, work: Path) -> dict[st
     plain["sensors"] = {name: {"card": "png", "bands": bands} for name in plain["sensors"]}
     plain["steps"][0]["train"]["weights"] = weights
     metrics = run_project(plain, work / f"{kind}-{weights}-{seed}", data)["map"]
-    water = next(one for one in metrics["classes"] if one["name"] == "water")
+    water = of_class(metrics, "water")
     return {"oa": metrics["oa"], "iou": water["iou"], "f1": water["f1"]}
 
 

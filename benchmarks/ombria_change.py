@@ -12,24 +12,15 @@ run is done once and kept in `--work`.
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trials import Trials, machine, run_project, spread, table
+from trials import PAIRS, Trials, machine, of_class, over_seeds, run_project, spread, table
 
 SENSORS = {"s1": {"card": "png", "bands": ["vv"]}, "s2": {"card": "png", "bands": ["red", "green", "blue"]}}
-TRAIN: Mapping[str, Any] = {
-    "weights": "lite0",
-    "decoder": "fpn",
-    "decoder_widths": [64, 32],
-    "crop": 128,
-    "batch": 4,
-    "ema_decay": 0.95,
-    "validation_share": 0,
-    "calibration": "none",
-}
+TRAIN: Mapping[str, Any] = {**PAIRS, "decoder_widths": [64, 32], "crop": 128}
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "supervised": {"method": "supervised_pair", "change": "only"},
     "fpa": {"method": "fpa"},
@@ -83,7 +74,7 @@ def water_model(share: float, seed: int, steps: int, data: Path, out: Path) -> P
 
 
 def trial(
-    way: Mapping[str, Any], share: float, seed: int, sensors: Sequence[str], options: argparse.Namespace, out: Path
+    way: Mapping[str, Any], share: float, sensors: Sequence[str], options: argparse.Namespace, seed: int, out: Path
 ) -> dict[str, Any]:
     """One run: scores of the change on the test pairs."""
     train = {**TRAIN, **way, "labelled_share": share, "steps": options.steps}
@@ -92,7 +83,7 @@ def trial(
         train["phi"] = str(water_model(share, seed, options.steps, options.data, phi).absolute())
     shared = options.work / f"prepared-{'-'.join(sensors)}"
     metrics = run_project(project(train, seed, sensors), out, options.data, prepared=shared)["map"]
-    changed = next(one for one in metrics["classes"] if one["name"] == "changed")
+    changed = of_class(metrics, "changed")
     return {"iou": changed["iou"], "f1": changed["f1"], "oa": metrics["oa"]}
 
 
@@ -108,24 +99,20 @@ def main() -> None:
     options = parser.parse_args()
     trials = Trials(options.work / "results.jsonl")
 
-    def done(name: str, way: Mapping[str, Any], share: float, seed: int, sensors: Sequence[str]) -> dict[str, Any]:
-        key = {"way": name, "share": share, "seed": seed, "steps": options.steps}
-        out = options.work / re.sub(r"[^\w.]+", "_", "-".join(map(str, key.values())))
-        return trials.run(key, lambda: trial(way, share, seed, sensors, options, out))
+    def iou(name: str, way: Mapping[str, Any], share: float, sensors: Sequence[str], seeds: Sequence[int]) -> str:
+        key = {"way": name, "share": share, "steps": options.steps}
+        done = over_seeds(trials, options.work, seeds, key, partial(trial, way, share, sensors, options))
+        return spread(one["iou"] for one in done)
 
-    rows = []
-    for name in options.only:
-        cells = [
-            [done(name, WAYS[name], share, seed, ("s1", "s2"))["iou"] for seed in options.seeds]
-            for share in options.shares
-        ]
-        rows.append([name, *map(spread, cells)])
+    rows = [
+        [name, *(iou(name, WAYS[name], share, tuple(SENSORS), options.seeds) for share in options.shares)]
+        for name in options.only
+    ]
     print(table(["flood IoU", *(f"{100 * share:g} % labelled" for share in options.shares)], rows))
     if options.more:
-        seed = options.seeds[0]
-        ways = [(IMAGENET, {"method": "c2f2", "phi": ""}, ("s1", "s2"))]
+        ways = [(IMAGENET, {"method": "c2f2", "phi": ""}, tuple(SENSORS))]
         ways += [(ONLY.format(sensor), WAYS["c2f2"], (sensor,)) for sensor in SENSORS]
-        more = [[name, spread([done(name, way, 0.1, seed, sensors)["iou"]])] for name, way, sensors in ways]
+        more = [[name, iou(name, way, 0.1, sensors, options.seeds[:1])] for name, way, sensors in ways]
         print("\n" + table(["10 %, one seed", "flood IoU"], more))
     print(f"\n{len(options.seeds)} seeds; {machine()}")
 

@@ -25,7 +25,7 @@ from mapmend.maps import map_jobs
 from mapmend.project import Project, load_project
 from mapmend.reporting import Shown, score, scores_of
 from mapmend.run import run
-from trials import Trials, machine, spread, table
+from trials import Trials, machine, of_class, spread, table
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "ombria.yaml"
 METHODS = {
@@ -68,7 +68,7 @@ def trial(project: Project, method: str, folder: Path) -> Mapping[str, Any]:
         found = scores_of(score(shown, posed.legend))
         for kind in ("label", "map"):
             if found[kind] is not None:
-                scores[f"{kind}_{split}"] = next(one["iou"] for one in found[kind]["classes"] if one["name"] == "water")
+                scores[f"{kind}_{split}"] = of_class(found[kind], "water")["iou"]
     shutil.rmtree(folder)
     return scores
 

@@ -12,9 +12,9 @@ is done once and kept in `--work`.
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,10 @@ from mapmend.data.landscape import write_landscape
 from mapmend.data.scenes import read_scenes
 from mapmend.scoring.images import ScoreInputs
 from mapmend.scoring.job import score
-from trials import Trials, machine, run_project, spread, table
+from trials import PAIRS, Trials, machine, over_seeds, run_project, spread, table
 
 SIDE, LEARNED, SCORED = 256, 20, 6
-TRAIN: Mapping[str, Any] = {
-    "weights": "lite0",
-    "decoder": "fpn",
-    "decoder_widths": [64, 64],
-    "crop": 128,
-    "batch": 4,
-    "lr": 0.002,
-    "ema_decay": 0.95,
-    "validation_share": 0,
-    "calibration": "none",
-}
+TRAIN: Mapping[str, Any] = {**PAIRS, "decoder_widths": [64, 64], "crop": 128, "lr": 0.002}
 CLEARSCD = {"method": "clearscd", "fill": 0.1}
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "post-classification": {"method": "supervised"},
@@ -77,7 +67,7 @@ def landscapes(folder: Path) -> Path:
     return folder / "scenes.csv"
 
 
-def trial(way: Mapping[str, Any], seed: int, steps: int, work: Path, out: Path) -> dict[str, Any]:
+def trial(way: Mapping[str, Any], steps: int, work: Path, seed: int, out: Path) -> dict[str, Any]:
     """One run: figures of semantic change over the places that were not learned from."""
     ground = work / "ground"
     plain = {
@@ -119,13 +109,8 @@ def main() -> None:
     options = parser.parse_args()
     trials, rows = Trials(options.work / "results.jsonl"), []
     for name in options.only:
-        done = []
-        for seed in options.seeds:
-            key = {"way": name, "seed": seed, "steps": options.steps}
-            out = options.work / re.sub(r"\W+", "_", "-".join(map(str, key.values())))
-            done.append(
-                trials.run(key, lambda n=name, s=seed, o=out: trial(WAYS[n], s, options.steps, options.work, o))
-            )
+        one_run = partial(trial, WAYS[name], options.steps, options.work)
+        done = over_seeds(trials, options.work, options.seeds, {"way": name, "steps": options.steps}, one_run)
         rows.append([name, *(spread(one[figure] for one in done) for figure in FIGURES)])
     head = ("SeK, pooled", "SeK, from-to", "Fscd, pooled", "Fscd, from-to", "mIoU_sc", "IoU of change")
     print(table(["", *head], rows))
