@@ -189,7 +189,7 @@ def _train(
         told["unseen"] = [part.describe() for part in parts]
     start = {"weights": origin.describe(), "from": model_hash(start_from) if start_from is not None else None}
     method = method_class(network, own, given.counts)
-    method.bands, method.sensors = bands, cards
+    method.bands, method.sensors = bands, modalities
     method.meet(legend.names, project.folder)
     result = fit(
         method,

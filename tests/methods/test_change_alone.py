@@ -10,6 +10,7 @@ from tests.nn.tiny_networks import card_of, network_of
 from tiny_training import TrainingSamples
 
 from mapmend.core.errors import ModelError, ProjectError
+from mapmend.core.sensor import Band, Sensor
 from mapmend.core.settings import from_mapping
 from mapmend.losses.consistency import class_alignment, pseudo_label_loss
 from mapmend.methods import METHODS, StepState
@@ -200,12 +201,13 @@ def test_a_phi_that_does_not_fit_is_one_line(tmp_path, phi, told):
 
 def test_a_phi_of_other_units_is_refused(tmp_path):
     network = network_of(bands=3, classes=3).eval()
-    bands, card = ("s1.vv", "s1.vh", "s1.angle"), {"kind": "radar", "unit": "dB", "scale": 1.0, "offset": 0.0}
-    save_model(tmp_path / "phi", network, card_of(network, bands, sensors={"s1": card}))
+    bands = ("s1.vv", "s1.vh", "s1.angle")
+    card = Sensor("s1", (Band("vv"), Band("vh"), Band("angle")), kind="radar", unit="dB")
+    save_model(tmp_path / "phi", network, card_of(network, bands, sensors={"s1": card.to_dict()}))
     method = make("c2f2", phi="phi")
     method.bands = bands
     for change, told in (({}, ""), ({"unit": "linear power"}, "'s1' with unit dB, and the image's has linear power")):
-        method.sensors = {"s1": {**card, **change}}
+        method.sensors = {"s1": replace(card, **change)}
         if told:
             with pytest.raises(ModelError, match=told):
                 method.meet((), tmp_path)

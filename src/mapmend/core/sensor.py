@@ -16,6 +16,7 @@ from mapmend.core.errors import SensorError
 from mapmend.core.plain import given_file, parse, read_yaml, shipped, suggestion
 
 _STRICT = ConfigDict(extra="forbid")
+_MEANING = ("kind", "unit", "scale", "offset")  # of stored numbers
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 
@@ -134,6 +135,10 @@ class Sensor:
             SensorError: a name that no band answers to (the nearest is named).
         """
         return replace(self, bands=tuple(self._band(name) for name in names))
+
+    def differs_in(self, other: Sensor) -> str | None:
+        """In what stored numbers mean, the first thing that the cards disagree about; None where they agree."""
+        return next((name for name in _MEANING if getattr(self, name) != getattr(other, name)), None)
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as in the YAML file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -110,16 +110,8 @@ def with_fewer_labels(sites: Sequence[PreparedSite], share: float, seed: int) ->
 
 
 def _without_label(site: PreparedSite) -> PreparedSite:
-    return replace(
-        site,
-        label=None,
-        label_gsd=None,
-        label_counts=(),
-        label_grid=None,
-        label_rows=None,
-        label_shares=(),
-        label_files=(),
-        change=None,
+    return PreparedSite(
+        site.name, site.date, site.grid, site.images, trust=site.trust, split=site.split, reference=site.reference
     )
 
 

@@ -8,9 +8,10 @@ what the strong view is taught.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import Annotated, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from mapmend.core.settings import settings
@@ -34,7 +35,7 @@ class SemiClearSCDConfig(ClearSCDConfig, ViewSettings):
 
     classes_taught: Weight = 1.0
     change_taught: Weight = 1.0
-    teacher_decay: float = 0.99
+    teacher_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
 
 
 @register("clearscd_semi")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mapmend.core.errors import LabelError
+from mapmend.core.sensor import Sensor
 from mapmend.nn.spec import CHANGE_ALONE
 
 Batch = Mapping[str, Tensor]
@@ -72,7 +73,7 @@ class Method(nn.Module, ABC):
 
     Attributes:
         bands: names of the image's channels, set before `meet` where they are known.
-        sensors: sensor cards as plain values, by modality, likewise.
+        sensors: sensor cards by modality, likewise.
         name: under which it is registered.
         config_class: its settings, see `mapmend.core.settings.settings`.
         loaders: the batches it needs in each step, by name.
@@ -103,7 +104,7 @@ class Method(nn.Module, ABC):
         self.network = network
         self.config = config
         self.bands: tuple[str, ...] = ()
-        self.sensors: Mapping[str, Mapping[str, object]] = {}
+        self.sensors: Mapping[str, Sensor] = {}
 
     @classmethod
     def configured(cls, config: Any, label_ratio: float | None) -> Any:

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from mapmend.core.errors import ModelError
+from mapmend.core.sensor import Sensor
 from mapmend.nn.build import build_network
 from mapmend.nn.encoders import traits
 from mapmend.nn.model_folder import load_model
 from mapmend.nn.network import Network
 from mapmend.nn.spec import NetworkSpec
 
-_MEANING = ("kind", "unit", "scale", "offset")  # of the stored numbers
 _STRIDE = 16  # of the map that is read, at most: deeper ones show too little of where things are
 
 
@@ -68,16 +68,14 @@ class Frozen(nn.Module):
         return [one for one in maps if one.shape[-1] * _STRIDE >= padded.shape[-1]][-1].float()
 
 
-def frozen_model(
-    folder: Path, bands: Sequence[str], channels: int, sensors: Mapping[str, Mapping[str, object]]
-) -> Frozen:
+def frozen_model(folder: Path, bands: Sequence[str], channels: int, sensors: Mapping[str, Sensor]) -> Frozen:
     """The class logits of a model folder, by the bands that it was trained with.
 
     Args:
         folder: the model's, of one date.
         bands: names of the image's channels; empty where nobody knows, and then all are read in order.
         channels: of the image.
-        sensors: the image's sensor cards as plain values, by modality; what is not among them is not checked.
+        sensors: the image's sensor cards by modality; what is not among them is not checked.
 
     Raises:
         ModelError: there is no such model, or the image has not the bands it reads, or numbers of another meaning.
@@ -95,15 +93,15 @@ def frozen_model(
             where=folder,
             fix="give a model of the same sensors, named alike in the project",
         )
-    for modality, card_of in card.sensors.items():
-        for name in _MEANING:
-            theirs, ours = sensors.get(modality, card_of).get(name), card_of.get(name)
-            if theirs != ours:
-                raise ModelError(
-                    f"reads '{modality}' with {name} {ours}, and the image's has {theirs}",
-                    where=folder,
-                    fix="give a model that was trained with the same sensor card",
-                )
+    for modality in (name for name in card.sensors if name in sensors):
+        own, given = Sensor.from_dict(card.sensors[modality], where=folder), sensors[modality]
+        name = given.differs_in(own)
+        if name is not None:
+            raise ModelError(
+                f"reads '{modality}' with {name} {getattr(own, name)}, and the image's has {getattr(given, name)}",
+                where=folder,
+                fix="give a model that was trained with the same sensor card",
+            )
     return Frozen(network, logits=True, bands=[list(bands).index(band) for band in card.bands] if bands else None)
 
 

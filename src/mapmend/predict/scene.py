@@ -123,14 +123,14 @@ def check_sensors(scene: Scene, cards: Sequence[Sensor]) -> None:
                 where=where,
                 fix="map with a model trained on these bands, or select the model's bands",
             )
-        for name in ("kind", "unit", "scale", "offset"):
+        name = source.sensor.differs_in(card)
+        if name is not None:
             theirs, ours = getattr(source.sensor, name), getattr(card, name)
-            if theirs != ours:
-                raise SensorError(
-                    f"its sensor card '{source.sensor.name}' has {name} {theirs}, the model's '{card.name}' has {ours}",
-                    where=where,
-                    fix="use the card the model was trained with",
-                )
+            raise SensorError(
+                f"its sensor card '{source.sensor.name}' has {name} {theirs}, the model's '{card.name}' has {ours}",
+                where=where,
+                fix="use the card the model was trained with",
+            )
         check_fit(card, where=where, dtype=dtype)
         refuse_alpha(source)
 
