@@ -27,9 +27,9 @@ from affine import Affine
 from mapmend.core.classes import Legend, LegendClass
 from mapmend.core.grid import Window, full_window, make_grid
 from mapmend.core.sensor import load_sensor
+from mapmend.nn.allocator import keep_large_blocks
 from mapmend.nn.build import build_network
 from mapmend.nn.spec import NetworkSpec
-from mapmend.predict.allocator import keep_large_blocks
 from mapmend.predict.job import predict_scene
 from mapmend.predict.lattice import Lattice
 from mapmend.predict.predictor import TorchPredictor

@@ -31,9 +31,9 @@ from mapmend.core.thinning import evenly
 from mapmend.core.three_state import RISKS
 from mapmend.data.samples import SiteReader
 from mapmend.data.splits import SitePart
+from mapmend.nn.allocator import keep_large_blocks
 from mapmend.nn.model_folder import ModelCard
 from mapmend.nn.network import Network
-from mapmend.predict.allocator import keep_large_blocks
 from mapmend.predict.lattice import Lattice
 from mapmend.predict.predictor import Predictor, TorchPredictor
 from mapmend.predict.probabilities import blended_probabilities

@@ -14,7 +14,7 @@ from mapmend.core.errors import MapmendError, RasterError
 from mapmend.core.grid import grid_to_dict
 from mapmend.core.preemption import Preempted, Watch, watch_signals
 from mapmend.core.provenance import RECORD, file_hash, file_stamp, provenance
-from mapmend.predict.allocator import keep_large_blocks
+from mapmend.nn.allocator import keep_large_blocks
 from mapmend.predict.blocks import Block, batch_size, block_side, plan_blocks
 from mapmend.predict.estimate import Estimate, disk_bytes, estimate_job
 from mapmend.predict.layers import Layers, choose_layers

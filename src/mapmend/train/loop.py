@@ -20,6 +20,7 @@ from torch.utils.data import Dataset, default_collate
 from mapmend.core.errors import TrainError
 from mapmend.core.preemption import Preempted, watch_signals
 from mapmend.methods.method import Method
+from mapmend.nn.allocator import keep_large_blocks
 from mapmend.train.config import LoopConfig
 from mapmend.train.ema import Average
 from mapmend.train.holding import held
@@ -159,6 +160,7 @@ def _loop(session: Session, on_step: OnStep | None) -> None:
 
 def _set_up(method: Method, config: LoopConfig, processes: Processes) -> TrainingState:
     """The state before the first step, the same in all processes."""
+    keep_large_blocks()
     method.to(processes.device)
     _lay_out(method, torch.channels_last if config.channels_last else torch.contiguous_format)
     processes.share([*method.parameters(), *method.buffers()])
