@@ -6,6 +6,8 @@ to the chance of the image under class k, whatever it is. With a prior belief s 
 the pixel is then to be believed to be. A class that is common in the map but not in the beliefs loses by the division,
 and one that a belief calls unlikely is found where the image looks like places in which it is likely.
 
+What m stands for may be larger than the map's mean, which a rare class then gains less by; see `methods/beliefs.py`.
+
 The loss is the likelihood of the beliefs, whose slope is that of cross-entropy against r. The divergences of r and q
 that the paper trains with are zero for any map of one class and for any map that is sure of itself, and fall into that
 where beliefs are strong.
@@ -30,7 +32,7 @@ def posterior(log_q: Tensor, prior: Tensor, marginal: Tensor) -> Tensor:
     Args:
         log_q: of the network's probabilities, B×K×…
         prior: s, B×K×…, over the classes they sum to one.
-        marginal: m, K: mean probabilities over all that is mapped.
+        marginal: m, K: mean probabilities over all that is mapped, or what stands for them.
     """
     return F.log_softmax(_joint(log_q, prior, marginal), 1)
 
@@ -64,20 +66,19 @@ def belief_likelihood(
 
 
 @torch.no_grad()
-def running_mean(logits: Tensor, target: Tensor, before: Tensor, *, ignore_index: int = 255) -> Tensor:
-    """The mean probabilities m, K, after another batch.
+def running_mean(shares: Tensor, target: Tensor, before: Tensor, *, ignore_index: int = 255) -> Tensor:
+    """The mean share of each class, K, after another batch.
 
     A batch's own mean would take a batch that shows forest alone for a world of forest.
 
     Args:
-        logits: B×K×…
+        shares: B×K×…, probabilities or beliefs.
         target: B×… int64; labelled pixels count.
-        before: m of the batches before, K; all zero where there were none.
+        before: the mean of the batches before, K; all zero where there were none.
         ignore_index: a pixel without a label.
     """
     labelled = (target != ignore_index).reshape(-1, 1).float()
-    q = F.softmax(logits.float(), 1).movedim(1, -1).reshape(-1, logits.shape[1])
-    mean = (q * labelled).sum(0) / labelled.sum().clamp(min=1)
+    mean = (shares.movedim(1, -1).reshape(-1, shares.shape[1]) * labelled).sum(0) / labelled.sum().clamp(min=1)
     return torch.lerp(before, mean, torch.where(before.any(), _TAKES, 1.0) * labelled.any())
 
 

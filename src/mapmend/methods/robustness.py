@@ -15,14 +15,12 @@ from mapmend.core.error_matrix import read_error_matrix, read_transition
 from mapmend.core.errors import ProjectError
 from mapmend.core.manifest import TRUSTS
 from mapmend.losses import robust
-from mapmend.losses.posterior import belief_likelihood, blurred, posterior, running_mean
 from mapmend.losses.proportions import proportion_loss, square_cells
+from mapmend.methods.beliefs import Beliefs
 from mapmend.methods.correction import Rules, Trigger, correct_objects
 from mapmend.methods.method import Batch, StepState
 from mapmend.methods.robust_settings import CROSSWALK, Matrix, RobustSettings, TrustWeights, unknown_label_pixel
 from mapmend.methods.teacher import Teacher
-
-_CERTAIN = 0.995  # shares above this are a label taken at its word
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,6 @@ class Robustness(nn.Module):
 
     transition: Tensor
     seen: Tensor
-    frequency: Tensor
-    marginal: Tensor
 
     def __init__(self, config: RobustSettings, network: nn.Module, counts: Sequence[int]) -> None:
         super().__init__()
@@ -85,9 +81,7 @@ class Robustness(nn.Module):
         if config.robust == "forward":
             self.register_buffer("transition", torch.eye(classes), persistent=False)
         if config.robust == "posterior":
-            shares = torch.tensor(counts, dtype=torch.float32) / max(sum(counts), 1)
-            self.register_buffer("frequency", shares, persistent=False)
-            self.register_buffer("marginal", torch.zeros(classes))
+            self.beliefs = Beliefs(config, counts)
         if isinstance(config.transition, tuple) and config.transition:
             self._set_transition(config.transition, classes)
 
@@ -161,7 +155,9 @@ class Robustness(nn.Module):
             assert belief.taught is not None
             loss = partial(robust.early_learning, remembered=belief.taught, strength=config.elr)
         elif config.robust == "posterior":
-            return self._posterior_loss(logits, belief, weight)
+            if weight is not None:
+                raise ProjectError("'robust: posterior' has no class_weights", fix="leave out one of the two")
+            return self.beliefs.loss(logits, mask, belief.shares, belief.weight)
         elif config.robust == "forward":
             if not self._met:
                 raise ProjectError("'robust: forward' has not read its matrix", fix="call `meet` before training")
@@ -178,10 +174,7 @@ class Robustness(nn.Module):
         """The labels B×H×W as they are believed by now: by posterior those that are likeliest, else as they are."""
         if self.config.robust != "posterior":
             return belief.mask
-        with torch.no_grad():
-            mean = running_mean(logits, belief.mask, self.marginal)
-            log_r = posterior(logits.float().log_softmax(1), self._prior(belief), mean)
-        return log_r.argmax(1).where(belief.mask != 255, 255)
+        return self.beliefs.likeliest(logits, belief.mask, belief.shares)
 
     def proportion_loss(self, logits: Tensor, mask: Tensor, belief: Belief, batch: Batch) -> Tensor:
         """The loss of the class proportions of the label's own pixels, as it was given, corrected by nobody.
@@ -231,30 +224,6 @@ class Robustness(nn.Module):
         truths = self.seen.sum(1, keepdim=True)
         known = self.seen / truths.clamp(min=1e-9)
         self.transition.copy_(known.where(truths > 0, torch.eye(len(self.seen)).to(known)))
-
-    def _posterior_loss(self, logits: Tensor, belief: Belief, weight: Tensor | None) -> Tensor:
-        if weight is not None:
-            raise ProjectError("'robust: posterior' has no class_weights", fix="leave out one of the two")
-        mean = running_mean(logits, belief.mask, self.marginal)
-        if self.training:
-            self.marginal.copy_(mean)
-        prior, counted = self._prior(belief), belief.weight
-        likelihood = belief_likelihood(logits, belief.mask, prior, mean, pixel_weight=counted)
-        if not self.config.anchor:
-            return likelihood
-        plain = robust.mixture_cross_entropy(logits, belief.mask, prior, pixel_weight=counted)
-        return likelihood + self.config.anchor * plain
-
-    def _prior(self, belief: Belief) -> Tensor:
-        """What is believed of each pixel before the image is looked at, B×K×H×W: nothing for certain."""
-        said = belief.shares
-        if said is None:
-            label = belief.mask.where(belief.mask != 255, 0)
-            said = nn.functional.one_hot(label, len(self.frequency)).movedim(-1, 1).float()
-        doubt = self.config.doubt * (said.amax(1, keepdim=True) > _CERTAIN)
-        if self.config.blur:
-            said = blurred(said, belief.mask != 255, self.config.blur)
-        return (1 - doubt) * said + doubt * self.frequency.view(1, -1, 1, 1)
 
     def _set_transition(self, rows: Matrix, classes: int) -> None:
         if len(rows) != classes or any(len(row) != classes or abs(sum(row) - 1) > 1e-3 for row in rows):
