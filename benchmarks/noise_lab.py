@@ -21,7 +21,7 @@ from mapmend.project import load_project
 from trials import machine
 
 OMBRIA = Path(__file__).parents[1] / "examples" / "ombria.yaml"
-METHODS = ("ce", "ce_ema", "c2fnet", "gce")
+METHODS = ("ce", "ce_ema", "beliefs", "c2fnet")
 CHIPS, STEPS = 60, 250  # of OMBRIA
 
 

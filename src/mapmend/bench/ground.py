@@ -33,7 +33,7 @@ scenes: truth.csv
 steps:
   - train:
       {weights: lite0, decoder_widths: [64, 48, 32, 24, 16], lr: 0.003, head_lr: 3, ema_decay: 0.97, steps: 200,
-       batch: 4, crop: 128, workers: 0, validation_share: 0}
+       batch: 4, crop: 128, workers: 0}
   - predict: {window: 128, overlap: 32}
 """
 _PREDICT = ("window", "overlap", "batch", "precision")

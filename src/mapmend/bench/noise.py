@@ -128,7 +128,7 @@ def scores_of(matrix: ConfusionMatrix) -> dict[str, Any]:
 
 def _posed(ground: Ground, planted: Planted, preset: Preset, steps: int | None, name: str) -> Project:
     """The project of a trial, its settings checked."""
-    train = {**ground.train, **preset, "calibration": "none"}
+    train = {"validation_share": 0, **ground.train, **preset, "calibration": "none"}
     if steps is not None:
         train["steps"] = steps
     project = replace(planted.project, steps={"train": train, "predict": dict(ground.predict)})
