@@ -276,6 +276,8 @@ def test_invalid_polygons_are_mended_and_counted_once_a_file(tmp_path):
         prepare(
             _rows(tmp_path, label=str(tmp_path / "p.gpkg"), label_field="class"), SENSORS, LEGEND, tmp_path / "out2"
         )
+    with pytest.raises(LabelError, match=r"p\.gpkg: has no bands, and `label_band` names one"):
+        prepare(_rows(tmp_path, label=str(tmp_path / "p.gpkg"), label_band=2), SENSORS, LEGEND, tmp_path / "out3")
 
 
 def test_points_of_another_crs_are_a_pixel_each_the_last_on_top(tmp_path):

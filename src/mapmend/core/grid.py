@@ -16,6 +16,7 @@ from pyproj import Transformer
 from mapmend.core.errors import GridError
 
 __all__ = [
+    "COARSER",
     "Grid",
     "PixelArea",
     "Window",
@@ -26,6 +27,7 @@ __all__ = [
     "same_grid",
 ]
 
+COARSER = 1.5  # times an image's pixel: larger pixels of a label have borders of their own, which are those of squares
 _ALIKE = 1.25  # times the area of a pixel
 _AREA_LATTICE = 64  # at most so many pixels, and
 _AREA_SPAN = 10_000.0  # so many metres, lie between the points where the area of a pixel is computed

@@ -10,12 +10,11 @@ import numpy as np
 from rasterio.errors import NotGeoreferencedWarning
 
 from mapmend.core.errors import GridError, LabelError
-from mapmend.core.grid import Grid, ground_pixel_size, windows
+from mapmend.core.grid import COARSER, Grid, ground_pixel_size, windows
 from mapmend.core.legend import NODATA, Legend
 from mapmend.core.manifest import Row
 from mapmend.data.extents import check_overlap, extent_of
 from mapmend.data.label_layers import STRIP, label_reader
-from mapmend.data.label_pixels import COARSER
 from mapmend.raster.opening import NotGeoreferenced, raster_info
 from mapmend.raster.vector import is_vector, vector_info
 

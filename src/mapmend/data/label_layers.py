@@ -162,6 +162,8 @@ def label_reader(
         rest = NODATA if row.label_rest is None else legend.ids[legend.index_of(row.label_rest)]
         return ["presence", masks, rest, legend.to_dict()], PresenceReader(masks, rest, grid, mode=finer)
     assert row.label is not None
+    if row.label_band and is_vector(row.label):
+        raise LabelError("has no bands, and `label_band` names one", where=row.label, fix="leave out `label_band`")
     crosswalk = load_crosswalk(row.label_legend, legend, base)
     reader = LabelReader(
         row.label,

@@ -9,11 +9,10 @@ import numpy as np
 
 from mapmend.core.classes import NODATA, Legend, LegendClass
 from mapmend.core.crosswalk import Crosswalk
-from mapmend.core.grid import Grid, Window, ground_pixel_size
+from mapmend.core.grid import COARSER, Grid, Window, ground_pixel_size
 from mapmend.raster.placement import to_pixels
 from mapmend.raster.writing import TiledWriter
 
-COARSER = 1.5  # a label whose pixels are larger than the grid's by this has pixels of its own
 SHARES = 200  # what a share of one is stored as
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mapmend.core.errors import ProjectError
+from mapmend.core.grid import COARSER
 from mapmend.core.settings import settings
 from mapmend.losses.annotation import Annotation, annotate, blend, most_confident
 from mapmend.losses.cells import Cells, cell_features, gather_cells
@@ -20,7 +21,7 @@ from mapmend.losses.contrast import margin_cross_entropy, two_view_contrast, vag
 from mapmend.losses.robust import cross_entropy
 from mapmend.losses.views import other_light
 from mapmend.methods.method import Batch, Method, StepState, dates_as_samples, register
-from mapmend.methods.robust_settings import COARSER, Robust, RobustSettings, sees_label_pixels, with_label_pixel
+from mapmend.methods.robust_settings import Robust, RobustSettings, sees_label_pixels, with_label_pixel
 from mapmend.methods.robustness import Robustness
 from mapmend.nn.cosine_head import PixelNetwork, PixelOutput
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field
 
 from mapmend.core.errors import ProjectError
+from mapmend.core.grid import COARSER
 from mapmend.core.settings import settings
 
 Weight = Annotated[float, Field(ge=0)]
@@ -16,7 +17,6 @@ Matrix = tuple[tuple[Share, ...], ...]
 Robust = Literal["none", "sce", "gce", "bootstrap_soft", "bootstrap_hard", "elr", "forward", "mixture", "posterior"]
 C = TypeVar("C", bound="RobustSettings")
 
-COARSER = 1.5  # pixels of the image: a label's pixel from which on its borders are those of squares
 CROSSWALK = "crosswalk"  # what `transition` says for the one that the mixtures of classes imply
 
 
