@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mapmend.losses.posterior import belief_likelihood, blurred, posterior, running_mean
-from mapmend.losses.robust import mixture_cross_entropy
+from mapmend.losses.robust import cross_entropy
 from mapmend.methods.robust_settings import RobustSettings
 
 _CERTAIN = 0.995  # shares above this are a label taken at its word
@@ -35,7 +35,10 @@ class Beliefs(nn.Module):
         self.register_buffer("believed", torch.zeros(len(counts)))
 
     def loss(self, logits: Tensor, mask: Tensor, shares: Tensor | None, pixel_weight: Tensor | None) -> Tensor:
-        """The likelihood of the beliefs, with a little of the cross-entropy against them.
+        """The likelihood of the beliefs, with a little of the labels' cross-entropy.
+
+        That of the beliefs would be no anchor: where most codes hold some of the commonest class, one class everywhere
+        satisfies it.
 
         Args:
             logits: B×K×H×W.
@@ -52,8 +55,7 @@ class Beliefs(nn.Module):
         likelihood = belief_likelihood(logits, mask, prior, marginal, pixel_weight=pixel_weight)
         if not self.config.anchor:
             return likelihood
-        plain = mixture_cross_entropy(logits, mask, prior, pixel_weight=pixel_weight)
-        return likelihood + self.config.anchor * plain
+        return likelihood + self.config.anchor * cross_entropy(logits, mask, pixel_weight=pixel_weight)
 
     @torch.no_grad()
     def likeliest(self, logits: Tensor, mask: Tensor, shares: Tensor | None) -> Tensor:
