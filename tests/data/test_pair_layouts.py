@@ -139,6 +139,10 @@ def test_lists_say_which_pairs_are_labelled(tmp_path, convention):
     assert {site.name for site in sites if site.change is not None} == {"a", "v", "t"}
     assert {site.date for site in sites} == {"t1", "t2"}
     assert read(next(site.change for site in sites if site.change)).sum() == SIDE
+    with (tmp_path / unlabelled).open("a") as file:
+        file.write(f"{line.format(name='a')}\n")
+    with pytest.raises(ManifestError, match=r"site 'a', date 't1' is given twice; .*on the one with labels or"):
+        prepared(tmp_path, shown)
 
 
 @pytest.mark.parametrize(

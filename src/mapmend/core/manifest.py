@@ -158,8 +158,11 @@ def check_rows(rows: Iterable[Row], where: str | Path) -> tuple[Row, ...]:
     for row in rows:
         key = (row.site, row.date, row.sensor)
         if key in kept:
+            told = [f"{name} '{value}'" for name, value in zip(("site", "date", "sensor"), key, strict=True) if value]
             raise ManifestError(
-                f"site '{row.site}', date '{row.date}', sensor '{row.sensor}' is given twice", where=where
+                f"{', '.join(told)} is given twice",
+                where=where,
+                fix="list it once; of two lists, a place is on the one with labels or on the one without",
             )
         kept[key] = row
     if not kept:
