@@ -29,3 +29,14 @@ def test_what_is_likeliest_is_looked_up_without_being_learned_from():
     one.loss(logits, mask, None, None)
     torch.testing.assert_close(one.mapped, logits.softmax(1)[0].flatten(1)[:, :3].mean(1))
     torch.testing.assert_close(one.believed, (0.7 / 3 + 0.3 * torch.tensor([0.5, 0.25, 0.25])))
+
+
+def test_a_map_of_one_class_is_no_judge_of_labels():
+    mask = torch.tensor([[[0, 0, 0, 0], [1, 1, 2, 255]]])
+    logits = torch.zeros(1, 3, 2, 4)
+    logits[:, 0] = 9
+    assert torch.equal(beliefs(doubt=0.9).likeliest(logits, mask, None), mask)
+    logits[0, :, 1, 0] = torch.tensor([0.0, 9.0, 0.0])  # one of three would be left: still too few
+    assert torch.equal(beliefs(doubt=0.9).likeliest(logits, mask, None), mask)
+    logits[0, :, 1, 1] = torch.tensor([0.0, 9.0, 0.0])
+    assert beliefs(doubt=0.9).likeliest(logits, mask, None)[0].tolist() == [[0, 0, 0, 0], [1, 1, 0, 255]]

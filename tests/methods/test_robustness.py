@@ -219,8 +219,8 @@ def test_a_belief_is_the_products_mixture_or_a_doubted_label():
         method = Supervised(TinyNetwork(dropout=0), SupervisedConfig(robust="posterior", doubt=0.3), (10, 5, 5)).eval()
         logits = logits_of(method, given)
         means = [shares.movedim(1, -1)[labelled].mean(0) for shares in (logits.softmax(1), prior)]
-        expected = belief_likelihood(logits, mask, prior, torch.maximum(*means)) + 0.1 * robust.cross_entropy(
-            logits, mask
+        expected = belief_likelihood(logits, mask, prior, torch.maximum(*means)) + 0.1 * robust.mixture_cross_entropy(
+            logits, mask, prior
         )
         torch.testing.assert_close(step(method, {**given, **change})[0], expected)
 

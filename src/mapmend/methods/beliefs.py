@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mapmend.losses.posterior import belief_likelihood, blurred, posterior, running_mean
-from mapmend.losses.robust import cross_entropy
+from mapmend.losses.robust import mixture_cross_entropy
 from mapmend.methods.robust_settings import RobustSettings
 
 _CERTAIN = 0.995  # shares above this are a label taken at its word
@@ -35,10 +35,7 @@ class Beliefs(nn.Module):
         self.register_buffer("believed", torch.zeros(len(counts)))
 
     def loss(self, logits: Tensor, mask: Tensor, shares: Tensor | None, pixel_weight: Tensor | None) -> Tensor:
-        """The likelihood of the beliefs, with a little of the labels' cross-entropy.
-
-        That of the beliefs would be no anchor: where most codes hold some of the commonest class, one class everywhere
-        satisfies it.
+        """The likelihood of the beliefs, with a little of the cross-entropy against them.
 
         Args:
             logits: B×K×H×W.
@@ -55,14 +52,21 @@ class Beliefs(nn.Module):
         likelihood = belief_likelihood(logits, mask, prior, marginal, pixel_weight=pixel_weight)
         if not self.config.anchor:
             return likelihood
-        return likelihood + self.config.anchor * cross_entropy(logits, mask, pixel_weight=pixel_weight)
+        plain = mixture_cross_entropy(logits, mask, prior, pixel_weight=pixel_weight)
+        return likelihood + self.config.anchor * plain
 
     @torch.no_grad()
     def likeliest(self, logits: Tensor, mask: Tensor, shares: Tensor | None) -> Tensor:
-        """The class that each labelled pixel is by now believed to be, B×H×W; arguments as in `loss`."""
+        """The class that each labelled pixel is by now believed to be, B×H×W; arguments as in `loss`.
+
+        A map that has fallen into the commonest class is no judge of labels: where it would leave less than half of
+        what a batch's labels call another class, they are given back as they are.
+        """
         prior = self._prior(mask, shares)
         marginal = torch.maximum(*self._means(logits, prior, mask))
-        return posterior(logits.float().log_softmax(1), prior, marginal).argmax(1).where(mask != 255, 255)
+        found = posterior(logits.float().log_softmax(1), prior, marginal).argmax(1).where(mask != 255, 255)
+        others, labelled = ((one != self.frequency.argmax()).logical_and(mask != 255).sum() for one in (found, mask))
+        return found.where(2 * others >= labelled, mask)
 
     @torch.no_grad()
     def _means(self, logits: Tensor, prior: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

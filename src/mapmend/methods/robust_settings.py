@@ -59,7 +59,7 @@ class RobustSettings:
         blur: standard deviation, in pixels of the image, of how far off a pixel's label may lie, by which posterior
             blurs its beliefs; None: that of a place within the label's own pixel, side / √12, where labels are coarse,
             and 0 where they are not.
-        anchor: weight of the labels' cross-entropy beside posterior: a map that is sure of one
+        anchor: weight of the cross-entropy against the beliefs themselves beside posterior: a map that is sure of one
             class everywhere contradicts no likelihood, and would learn nothing more.
         error_matrix: CSV of the product's published error matrix, rows = map, columns = reference, with the sizes of
             the map's classes in a last column `area` if they were strata; for forward.
