@@ -139,6 +139,31 @@ def test_an_area_of_interest_and_a_dry_run(finished, tmp_path, cli):
     assert inside.sum() == 90 * 90
 
 
+def test_shards_of_a_project_and_of_an_image_are_asked_for_their_state(finished, tmp_path, cli):
+    folder, _ = finished
+    image, model = folder / "image.tif", folder / "out/model"
+    given = ("predict", image, "--model", model, "--out", tmp_path / "map", "--block", 96)
+    code, out, err = cli(*given, "--shard", "1/2", "--json", "-")
+    assert code == 0 and json.loads(out) == {"finished": False} and "others are not" in err
+    code, out, _ = cli("predict", tmp_path / "map", "--status", "--json", "-")
+    [job] = json.loads(out)["jobs"]
+    assert code == 0 and (job["state"], job["done"], job["pending"]) == ("stopped", 1, 1)
+    assert cli(*given, "--shard", "2/2")[0] == 0
+    assert cli("predict", tmp_path / "map", "--check")[0] == 0
+    (tmp_path / "map/confidence.tif").write_bytes(b"II*")
+    code, out, _ = cli("predict", tmp_path / "map", "--check")
+    assert code == 1 and "confidence.tif" in out
+    code, out, _ = cli("predict", folder / "project.yaml", "--out", folder / "out", "--status")
+    assert code == 0 and "out/map/here: finished" in out
+    for wrong, told in (
+        ((tmp_path / "map",), "--status"),
+        ((image, "--status"), "--out"),
+        ((tmp_path, "--status", "--out", "x"), "map: finished"),
+    ):
+        code, out, err = cli("predict", *wrong)
+        assert told in out + err and code == (0 if "finished" in told else 2)
+
+
 def test_invalid_pixels_are_in_no_metric_and_no_map(tmp_path, cli):
     project = small_project(tmp_path)
     with rasterio.open(tmp_path / "image.tif") as image:

@@ -23,7 +23,8 @@ from mapmend.data.sites import Prepared
 from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
 from mapmend.nn.model_folder import read_card
 from mapmend.predict.estimate import Estimate, total
-from mapmend.predict.job import MapResult, estimate_scene, predict_scene
+from mapmend.predict.executors.shard import Shard
+from mapmend.predict.job import MapResult, estimate_scene, predict_scene, predict_shard
 from mapmend.predict.predictor import Precision, Predictor, load_predictor
 from mapmend.project import Project
 from mapmend.training import console, train_project
@@ -90,10 +91,20 @@ class PredictOptions:
     certain: tuple[str, ...] = ()
     risk: float | None = None
     certain_reference: Path | None = None
+    block: int | None = None
+    shard: Shard | None = None
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Classes whose probability is asked for, be it for a three-state map."""
+        return (*self.probabilities, *self.certain)
 
 
 def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[str, Path]:
-    """Map the project's prepared sites with its model (or another one); map folders by site."""
+    """Map the project's prepared sites with its model (or another one); map folders by site.
+
+    Of a shard, those that are finished.
+    """
     jobs = map_jobs(project, out)
     predictor = project_predictor(project, out, options)
     aoi = options.aoi or project.aoi
@@ -102,11 +113,17 @@ def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[s
     asked, risk = options.certain or settings.certain, options.risk or settings.risk
     wanted = wanted_certain(options.model or out / MODEL, asked, risk, options.certain_reference) if asked else None
     for job in _tracked(jobs, "mapping"):
-        made = predict_scene(predictor, job.scene(aoi), job.folder, progress=len(jobs) == 1, probabilities=named)
-        if wanted is not None:
+        given, shown = (predictor, job.scene(aoi), job.folder), len(jobs) == 1
+        made: MapResult | None
+        if options.shard is None:
+            made = predict_scene(*given, block=options.block, progress=shown, probabilities=named)
+        else:
+            made = predict_shard(*given, options.shard, block=options.block, progress=shown, probabilities=named)
+        if wanted is not None and made is not None:
             certain_step(made, wanted)
-    describe_in_stac(project, [(job, job.folder) for job in jobs], out / MAPS)
-    return {job.key: job.folder for job in jobs}
+    if all(job.mapped for job in jobs):
+        describe_in_stac(project, [(job, job.folder) for job in jobs], out / MAPS)
+    return {job.key: job.folder for job in jobs if job.mapped}
 
 
 def estimate_step(project: Project, out: Path, options: PredictOptions) -> Estimate:
@@ -115,7 +132,7 @@ def estimate_step(project: Project, out: Path, options: PredictOptions) -> Estim
     aoi = options.aoi or project.aoi
     jobs = map_jobs(project, out)
     named = _probabilities(project, options)
-    return total(estimate_scene(predictor, job.scene(aoi), probabilities=named) for job in jobs)
+    return total(estimate_scene(predictor, job.scene(aoi), block=options.block, probabilities=named) for job in jobs)
 
 
 def wanted_certain(model: Path, names: Sequence[str], risk: float, reference: Path | None = None) -> WantedCertain:

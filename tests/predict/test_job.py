@@ -17,7 +17,9 @@ from mapmend.core.grid import make_grid
 from mapmend.nn.build import build_network
 from mapmend.nn.model_folder import ModelCard, save_model
 from mapmend.nn.spec import NetworkSpec
+from mapmend.predict import assembly
 from mapmend.predict import job as module
+from mapmend.predict.executors import local
 from mapmend.predict.job import estimate_scene, predict_scene
 from mapmend.predict.predictor import load_predictor
 from mapmend.predict.run_block import run_block
@@ -68,7 +70,7 @@ def test_blocks_that_are_done_are_not_done_again_unless_their_files_were_changed
         done.append(block.id)
         return run_block(predictor, scene, block, folder, **more)
 
-    monkeypatch.setattr(module, "run_block", fail_at_third)
+    monkeypatch.setattr(local, "run_block", fail_at_third)
     with pytest.raises(DiskError):
         predict_scene(model, scene, tmp_path / "map", block=96)
     path = tmp_path / "map" / "blocks" / f"{done[1]}.class.tif"
@@ -79,7 +81,7 @@ def test_blocks_that_are_done_are_not_done_again_unless_their_files_were_changed
         second.append(block.id)
         return run_block(predictor, scene, block, folder, **more)
 
-    monkeypatch.setattr(module, "run_block", remember)
+    monkeypatch.setattr(local, "run_block", remember)
     result = predict_scene(model, scene, tmp_path / "map", block=96)
     assert second[0] == done[1] and done[0] not in second and done[2] not in second
     assert result.class_path.read_bytes() == calm.class_path.read_bytes()
@@ -91,11 +93,11 @@ def test_another_block_size_can_finish_a_job(model, scene, tmp_path, monkeypatch
         raise DiskError("is full")
 
     calm = predict_scene(model, scene, tmp_path / "calm", block=96)
-    real = module.write_cog
-    monkeypatch.setattr(module, "write_cog", fail)
+    real = assembly.write_cog
+    monkeypatch.setattr(assembly, "write_cog", fail)
     with pytest.raises(DiskError):
         predict_scene(model, scene, tmp_path / "map", block=96)
-    monkeypatch.setattr(module, "write_cog", real)
+    monkeypatch.setattr(assembly, "write_cog", real)
     assert (
         predict_scene(model, scene, tmp_path / "map", block=48).class_path.read_bytes() == calm.class_path.read_bytes()
     )

@@ -13,8 +13,8 @@ from tiny_scenes import random_pixels, read, write_scene
 from mapmend.core.classes import Legend, LegendClass
 from mapmend.core.errors import DiskError, JobError, LegendError
 from mapmend.core.grid import Window
-from mapmend.predict import job as module
 from mapmend.predict.estimate import disk_bytes
+from mapmend.predict.executors import local
 from mapmend.predict.job import estimate_scene, predict_scene
 from mapmend.predict.layers import Layers, choose_layers
 from mapmend.predict.probabilities import blended_probabilities
@@ -74,7 +74,7 @@ def test_a_job_with_probabilities_goes_on_where_it_stopped(model, scene, tmp_pat
         done.append(block.id)
         return run_block(predictor, scene, block, folder, **more)
 
-    monkeypatch.setattr(module, "run_block", fail_at_third)
+    monkeypatch.setattr(local, "run_block", fail_at_third)
     with pytest.raises(DiskError):
         predict_scene(model, scene, tmp_path / "map", block=96, probabilities="all")
     monkeypatch.undo()

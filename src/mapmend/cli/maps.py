@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mapmend.cli.jobs import tell_of_jobs
 from mapmend.cli.options import Data, Device, Json, Out, Precision, emit, emit_estimate, folder_of
 from mapmend.core.errors import ProjectError
 
 
 def predict(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="PROJECT.yaml|IMAGE...", help="A project, or a scene's files.")
+        list[Path],
+        typer.Argument(metavar="PROJECT.yaml|IMAGE...|MAP", help="A project, a scene's files, or a map's folder."),
     ],
     out: Out = None,
     model: Annotated[Path | None, typer.Option("--model", help="A model folder. Default: the project's own.")] = None,
@@ -41,13 +44,27 @@ def predict(
         Path | None,
         typer.Option("--certain-reference", help="With --certain: truth of a part, by which its thresholds are set."),
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", metavar="I/N", help="Do this part of the blocks; the last part finishes.")
+    ] = None,
+    block: Annotated[int | None, typer.Option("--block", min=32, help="Side of a block in pixels, at most.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Of a processor. Default: all.")] = None,
+    status: Annotated[bool, typer.Option("--status", help="Say how far it is, and do nothing.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Compare what is written with its checksums.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and write nothing.")] = False,
     data: Data = None,
     device: Device = "auto",
     json_file: Json = None,
 ) -> None:
     """Map a project's sites, or one scene given by its image files; goes on where an interrupted one stopped."""
-    from mapmend.predict.job import estimate_scene, predict_scene
+    if status or check:
+        if tell_of_jobs(inputs, out, data, json_file, check=check):
+            raise typer.Exit(1)
+        return
+    if inputs[0].is_dir():
+        raise ProjectError("is a folder", where=inputs[0], fix="give a project or images; a map's folder with --status")
+    from mapmend.predict.executors.shard import Shard
+    from mapmend.predict.job import estimate_scene, predict_scene, predict_shard
     from mapmend.predict.predictor import load_predictor
     from mapmend.predict.scene import scene_of_files
     from mapmend.project import PredictSettings, load_project
@@ -56,9 +73,26 @@ def predict(
 
     if aoi is not None and not aoi.is_file():
         raise ProjectError("no such file", where=f"--aoi {aoi}", fix="correct the path")
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    part = Shard.parse(shard) if shard is not None else None
     chances = tuple(probability or ())
     options = PredictOptions(
-        model, aoi, window, overlap, batch, precision, device, chances, tuple(certain or ()), risk, certain_reference
+        model,
+        aoi,
+        window,
+        overlap,
+        batch,
+        precision,
+        device,
+        chances,
+        tuple(certain or ()),
+        risk,
+        certain_reference,
+        block,
+        part,
     )
     if inputs[0].suffix in (".yaml", ".yml"):
         if before or len(inputs) > 1:
@@ -70,7 +104,7 @@ def predict(
         if dry_run:
             emit_estimate(estimate_step(project, folder, options), json_file)
             return
-        with claimed(project, folder, "predict"):
+        with claimed(project, folder, "predict") if part is None else nullcontext():
             maps = predict_step(project, folder, options)
         emit({"maps": {name: str(path) for name, path in maps.items()}}, json_file)
         return
@@ -86,12 +120,20 @@ def predict(
         [str(path) for path in before or ()],
     )
     if dry_run:
-        emit_estimate(estimate_scene(predictor, scene, probabilities=(*chances, *options.certain)), json_file)
+        emit_estimate(estimate_scene(predictor, scene, block=block, probabilities=options.named), json_file)
         return
     assert out is not None
     share = risk or PredictSettings().risk
     wanted = wanted_certain(model, options.certain, share, certain_reference) if options.certain else None
-    result = predict_scene(predictor, scene, out, probabilities=(*chances, *options.certain))
+    result = (
+        predict_scene(predictor, scene, out, block=block, probabilities=options.named)
+        if part is None
+        else predict_shard(predictor, scene, out, part, block=block, probabilities=options.named)
+    )
+    if result is None:
+        typer.echo(f"shard {shard} is done; others are not", err=True)
+        emit({"finished": False}, json_file)
+        return
     typer.echo(f"map: {result.class_path}", err=True)
     made = {"class": result.class_path, "confidence": result.confidence_path, "change": result.change_path}
     told: dict[str, Any] = {layer: str(path) for layer, path in made.items() if path is not None}

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,31 @@ def replace_file(path: Path, content: bytes | str, *, error: type[MapmendError] 
 def replace_json(path: Path, content: Mapping[str, Any], *, error: type[MapmendError] = JobError) -> None:
     """`replace_file` with plain values as JSON."""
     replace_file(path, json.dumps(content, indent=1) + "\n", error=error)
+
+
+def create_json(path: Path, content: Mapping[str, Any], *, error: type[MapmendError] = JobError) -> bool:
+    """Write plain values as JSON unless the file is there; several processes may try at once, and one succeeds.
+
+    Returns:
+        Whether it was this call.
+
+    Raises:
+        DiskError: the disk is full.
+        MapmendError: of the class `error`; the place cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.new")
+    with typed_faults(path, error=error):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_synced(temporary, (json.dumps(content, indent=1) + "\n").encode())
+            os.link(temporary, path)
+            sync(path.parent)
+        except FileExistsError:
+            return False
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    return True
 
 
 def write_synced(path: Path, data: bytes) -> None:

@@ -59,6 +59,11 @@ class Window:
         """Row and column slice; only for a window whose corner is not negative."""
         return slice(self.row, self.row_end), slice(self.col, self.col_end)
 
+    @property
+    def area(self) -> int:
+        """How many pixels."""
+        return self.height * self.width
+
     def pad(self, pixels: int) -> Window:
         """The window grown by `pixels` on every side."""
         return Window(self.row - pixels, self.col - pixels, self.height + 2 * pixels, self.width + 2 * pixels)

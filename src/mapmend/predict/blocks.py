@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
+from mapmend.core.errors import JobError
 from mapmend.core.grid import Grid, Window, full_window
 from mapmend.predict.lattice import Lattice
 
@@ -24,6 +26,18 @@ class Block:
         """Name of the block's files: first row, first column, height and width."""
         w = self.window
         return f"r{w.row:07d}_c{w.col:07d}_{w.height}x{w.width}"
+
+
+def block_of_id(name: str) -> Block:
+    """The block of an id.
+
+    Raises:
+        JobError: it is none.
+    """
+    match = re.fullmatch(r"r(\d+)_c(\d+)_(\d+)x(\d+)", name, re.ASCII)
+    if match is None:
+        raise JobError(f"'{name}' is no block", fix="delete the job's folder and start again")
+    return Block(Window(*map(int, match.groups())))
 
 
 def block_side(lattice: Lattice, channels: int, wanted: int | None = None) -> int:
