@@ -18,7 +18,7 @@ from typing import Any
 
 from trials import PAIRS, Trials, machine, of_class, over_seeds, run_project, spread, table
 
-TRAIN: Mapping[str, Any] = {**PAIRS, "decoder_widths": [64, 32], "crop": 256}
+TRAIN: Mapping[str, Any] = {**PAIRS, "decoder_widths": [128, 64, 32, 16, 16], "head_lr": 3, "crop": 256}
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "supervised": {"method": "supervised_pair", "change": "only"},
     "supervised, not enlarged": {"method": "supervised_pair", "change": "only", "scale": [1, 1]},

@@ -20,7 +20,7 @@ from typing import Any
 from trials import PAIRS, Trials, machine, of_class, over_seeds, run_project, spread, table
 
 SENSORS = {"s1": {"card": "png", "bands": ["vv"]}, "s2": {"card": "png", "bands": ["red", "green", "blue"]}}
-TRAIN: Mapping[str, Any] = {**PAIRS, "decoder_widths": [64, 32], "crop": 128}
+TRAIN: Mapping[str, Any] = {**PAIRS, "decoder_widths": [128, 64, 32, 16, 16], "head_lr": 3, "crop": 128}
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "supervised": {"method": "supervised_pair", "change": "only"},
     "fpa": {"method": "fpa"},

@@ -35,7 +35,7 @@ __all__ = [
 MAPPED_AT_LAST: Mapping[str, Any] = {"ema_decay": 0.95, "validation_share": 0, "calibration": "none"}
 """Settings of `train` by which no label chooses a state: the running average of the last step is mapped."""
 
-PAIRS: Mapping[str, Any] = {"weights": "lite0", "decoder": "fpn", "batch": 4, **MAPPED_AT_LAST}
+PAIRS: Mapping[str, Any] = {"weights": "lite0", "batch": 4, **MAPPED_AT_LAST}
 """Settings of `train` that the scripts on pairs share."""
 
 
