@@ -160,7 +160,9 @@ def _writer(paths: tuple[Path, ...], grid: Grid, block: Block) -> Iterator[Calla
             flush(full)
 
     with ExitStack() as stack:
-        files = [stack.enter_context(TiledWriter(path, own_grid, 1, "uint8", nodata=NODATA)) for path in paths]
+        files = [
+            stack.enter_context(TiledWriter(path, own_grid, 1, "uint8", nodata=NODATA, quick=True)) for path in paths
+        ]
         pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="writer"))
         yield take
         if sum(part.shape[1] for part in held):
