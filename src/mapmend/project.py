@@ -89,6 +89,8 @@ class PredictSettings:
         overlap: pixels shared by neighbouring windows; the model's own when empty.
         batch: windows predicted at once.
         precision: float32 or bfloat16.
+        backend: torch, openvino (extra `[openvino]`), or auto, which tries both when a map is begun and keeps the
+            faster one.
         dates: which dates of a site are mapped: the latest, all of them one by one, or as a pair the first and the last
             together with the probability of change; auto is pair where the project has a step `change` or a method of
             two dates, else latest.
@@ -102,6 +104,7 @@ class PredictSettings:
     overlap: Annotated[int, Field(ge=0)] | None = None
     batch: Annotated[int, Field(ge=1)] = 4
     precision: Literal["float32", "bfloat16"] = "float32"
+    backend: Literal["auto", "torch", "openvino"] = "torch"
     dates: Literal["auto", "latest", "all", "pair"] = "auto"
     split: Literal["", "train", "val", "test"] = ""
     probabilities: tuple[str, ...] | str = ()

@@ -22,6 +22,7 @@ from mapmend.data.scenes import check_files, read_scenes, with_sensor
 from mapmend.data.sites import Prepared
 from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
 from mapmend.nn.model_folder import read_card
+from mapmend.predict.backends.choose import Backend, on_backend
 from mapmend.predict.estimate import Estimate, total
 from mapmend.predict.executors.shard import Shard
 from mapmend.predict.job import MapResult, estimate_scene, predict_scene, predict_shard
@@ -93,6 +94,7 @@ class PredictOptions:
     certain_reference: Path | None = None
     block: int | None = None
     shard: Shard | None = None
+    backend: Backend | None = None
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -106,9 +108,10 @@ def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[s
     Of a shard, those that are finished.
     """
     jobs = map_jobs(project, out)
-    predictor = project_predictor(project, out, options)
-    aoi = options.aoi or project.aoi
     settings = project.predict_settings()
+    backend = options.backend or settings.backend
+    predictor = on_backend(project_predictor(project, out, options), backend, [job.folder for job in jobs])
+    aoi = options.aoi or project.aoi
     named = _probabilities(project, options)
     asked, risk = options.certain or settings.certain, options.risk or settings.risk
     wanted = wanted_certain(options.model or out / MODEL, asked, risk, options.certain_reference) if asked else None
@@ -128,9 +131,10 @@ def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[s
 
 def estimate_step(project: Project, out: Path, options: PredictOptions) -> Estimate:
     """What `predict_step` would take; nothing is written."""
-    predictor = project_predictor(project, out, options)
-    aoi = options.aoi or project.aoi
     jobs = map_jobs(project, out)
+    backend = options.backend or project.predict_settings().backend
+    predictor = on_backend(project_predictor(project, out, options), backend, [job.folder for job in jobs])
+    aoi = options.aoi or project.aoi
     named = _probabilities(project, options)
     return total(estimate_scene(predictor, job.scene(aoi), block=options.block, probabilities=named) for job in jobs)
 

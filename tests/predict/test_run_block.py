@@ -4,6 +4,7 @@ from dataclasses import replace
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 import shapely
 import torch
 from tiny_predictors import Constant, Counting, Local, Position, predictor
@@ -218,3 +219,35 @@ def test_a_block_that_is_given_up_leaves_no_file_and_no_thread(legend, tmp_path)
         run_block(predictor(Local(), legend), scene, Block(Window(0, 0, 300, 300)), tmp_path, on_rows=give_up)
     assert [path.name for path in tmp_path.iterdir()] == ["scene0.tif"]
     assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("nodata", [0, None, 7])
+def test_what_was_never_written_is_not_read_and_the_map_is_the_same(nodata, legend, tmp_path, monkeypatch):
+    from mapmend.predict import scene as module
+
+    pixels = random_pixels(1024, 256)
+    pixels[:, 200:900] = nodata or 0
+    dense = write_scene(tmp_path, pixels)
+    profile = {"driver": "GTiff", "height": 1024, "width": 256, "count": 3, "dtype": "uint8", "nodata": nodata}
+    path = tmp_path / "sparse.tif"
+    tiles = {"tiled": True, "blockxsize": 128, "blockysize": 128, "SPARSE_OK": True}
+    with rasterio.open(path, "w", crs=CRS, transform=TRANSFORM, **profile, **tiles) as file:
+        for row in (*range(0, 256, 128), 896):
+            file.write(pixels[:, row : row + 128], window=rasterio.windows.Window(0, row, 256, 128))
+    source = replace(dense.sources[0], files=(str(path),))
+    heights, read_window = [], module.Reader.read
+
+    def remember(self, window):
+        heights.append(window.height)
+        return read_window(self, window)
+
+    monkeypatch.setattr(module.Reader, "read", remember)
+    model = predictor(Local(), legend)
+    with rasterio.open(tmp_path / "scene0.tif", "w", crs=CRS, transform=TRANSFORM, **profile) as file:
+        file.write(pixels)
+    expected = _map(model, dense, 512, tmp_path / "dense")
+    needed = sum(heights)
+    heights.clear()
+    np.testing.assert_array_equal(_map(model, replace(dense, sources=(source,)), 512, tmp_path / "sparse"), expected)
+    # without a nodata value, what was never written is black, and black is an ordinary value
+    assert sum(heights) == needed if nodata is None else sum(heights) < needed / 1.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -44,6 +44,10 @@ def predict(
         Path | None,
         typer.Option("--certain-reference", help="With --certain: truth of a part, by which its thresholds are set."),
     ] = None,
+    backend: Annotated[
+        Literal["auto", "torch", "openvino"] | None,
+        typer.Option("--backend", help="What runs the network; auto tries. Default: torch"),
+    ] = None,
     shard: Annotated[
         str | None, typer.Option("--shard", metavar="I/N", help="Do this part of the blocks; the last part finishes.")
     ] = None,
@@ -63,6 +67,7 @@ def predict(
         return
     if inputs[0].is_dir():
         raise ProjectError("is a folder", where=inputs[0], fix="give a project or images; a map's folder with --status")
+    from mapmend.predict.backends.choose import on_backend
     from mapmend.predict.executors.shard import Shard
     from mapmend.predict.job import estimate_scene, predict_scene, predict_shard
     from mapmend.predict.predictor import load_predictor
@@ -93,6 +98,7 @@ def predict(
         certain_reference,
         block,
         part,
+        backend,
     )
     if inputs[0].suffix in (".yaml", ".yml"):
         if before or len(inputs) > 1:
@@ -110,9 +116,10 @@ def predict(
         return
     if model is None or (out is None and not dry_run):
         raise ProjectError("image files need --model and --out", fix="or give a project file")
-    predictor = load_predictor(
+    loaded = load_predictor(
         model, window=window, overlap=overlap, batch=batch, precision=precision or "float32", device=device
     )
+    predictor = on_backend(loaded, backend or "torch", [out] if out is not None else ())
     scene = scene_of_files(
         [str(path) for path in inputs],
         predictor.sensors,

@@ -8,6 +8,7 @@ from pathlib import Path
 from mapmend.core.errors import JobError, MapmendError, RasterError
 from mapmend.core.preemption import Preempted, watch_signals
 from mapmend.predict.assembly import MapResult, finished_map, put_together
+from mapmend.predict.batches import settle_batch
 from mapmend.predict.blocks import Block
 from mapmend.predict.estimate import Estimate, disk_bytes, estimate_job
 from mapmend.predict.executors.local import work_through
@@ -53,8 +54,7 @@ def predict_scene(
         Preempted: SIGTERM or SIGUSR1 came; what is done is kept.
     """
     job = plan_job(model, scene, block, probabilities)
-    ledger = Ledger(out, job.layers)
-    ledger.claim(job.identity)
+    ledger = _claimed(job, out)
     if (finished := finished_map(out, job.layers)) is None:
         try:
             _work(job, ledger, job.blocks, progress, shared=False)
@@ -92,8 +92,7 @@ def predict_shard(
         The map; None where other shards' blocks are not done.
     """
     job = plan_job(model, scene, block, probabilities)
-    ledger = Ledger(out, job.layers)
-    ledger.claim(job.identity)
+    ledger = _claimed(job, out)
     if (finished := finished_map(out, job.layers)) is None:
         _work(job, ledger, shard.part(job.blocks), progress, shared=True)
         if all(entry is not None and entry.state == "done" for entry in map(ledger.state, job.blocks)):
@@ -115,6 +114,14 @@ def estimate_scene(
     """
     job = plan_job(model, scene, block, probabilities)
     return estimate_job(job.predictor, job.scene, job.blocks, job.layers)
+
+
+def _claimed(job: Job, out: Path) -> Ledger:
+    """The ledger of a folder that is this job's from now on, if it was not before."""
+    ledger = Ledger(out, job.layers)
+    settled = settle_batch(job, out)
+    ledger.claim({**job.identity, **settled})
+    return ledger
 
 
 def _work(job: Job, ledger: Ledger, blocks: Sequence[Block], progress: bool, *, shared: bool) -> None:

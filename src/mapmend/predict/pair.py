@@ -141,12 +141,13 @@ def fitted(predictor: Predictor, scene: Scene) -> tuple[Predictor, Scene]:
         return predictor, replace(scene, sources=(*scene.before, *scene.sources), before=())
     if scene.dates < 2 or isinstance(predictor, PairPredictor):
         return predictor, scene
-    if isinstance(predictor, TorchPredictor) and _knows_pairs(predictor.network):
+    if isinstance(predictor, TorchPredictor) and knows_pairs(predictor.network):
         return LearnedPairPredictor(predictor), scene
     return PairPredictor(predictor), scene
 
 
-def _knows_pairs(network: nn.Module) -> bool:
+def knows_pairs(network: nn.Module) -> bool:
+    """Whether a network takes both dates at once."""
     return getattr(getattr(network, "spec", None), "pair", "") != ""
 
 

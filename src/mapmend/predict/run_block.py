@@ -16,6 +16,7 @@ import torch
 from affine import Affine
 
 from mapmend.core.classes import NODATA
+from mapmend.core.errors import ModelError
 from mapmend.core.grid import Grid, Window, make_grid
 from mapmend.predict.ahead import ahead
 from mapmend.predict.blend import Bytes, RowBlend
@@ -24,7 +25,7 @@ from mapmend.predict.layers import Layers
 from mapmend.predict.pair import PairPredictor, channels
 from mapmend.predict.predictor import Predictor
 from mapmend.predict.scene import Scene, SceneReader
-from mapmend.predict.strips import RowOfWindows, read_batches
+from mapmend.predict.strips import Batch, RowOfWindows, read_batches
 from mapmend.raster.writing import TiledWriter
 
 _READ_AHEAD = 2  # batches
@@ -117,7 +118,7 @@ def run_block(
                 pixels += int(item.wanted[-1].sum())
                 continue
             finished = 0
-            probabilities = predictor.probabilities(item.pixels, item.valid)
+            probabilities = _predicted(predictor, item)
             for place, one in zip(item.places, probabilities, strict=False):
                 finished += finish_before(place[0])
                 blend.add(place, one)
@@ -125,6 +126,16 @@ def run_block(
             on_rows(finished)
         on_rows(finish_before(math.inf))
     return BlockResult(files, windows, pixels, time.perf_counter() - started)
+
+
+def _predicted(predictor: Predictor, batch: Batch) -> torch.Tensor:
+    try:
+        return predictor.probabilities(batch.pixels, batch.valid)
+    except torch.OutOfMemoryError:
+        raise ModelError(
+            f"memory is out with {len(batch.pixels)} windows at once",
+            fix="stop what else uses the device, or begin anew with a smaller --batch",
+        ) from None
 
 
 @contextmanager
@@ -160,7 +171,9 @@ def _writer(paths: tuple[Path, ...], grid: Grid, block: Block) -> Iterator[Calla
             flush(full)
 
     with ExitStack() as stack:
-        files = [stack.enter_context(TiledWriter(path, own_grid, 1, "uint8", nodata=NODATA)) for path in paths]
+        files = [
+            stack.enter_context(TiledWriter(path, own_grid, 1, "uint8", nodata=NODATA, quick=True)) for path in paths
+        ]
         pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="writer"))
         yield take
         if sum(part.shape[1] for part in held):

@@ -85,6 +85,14 @@ class SceneReader:
             start += reader.count
         return pixels, valid
 
+    def empty(self, window: Window) -> bool:
+        """Whether at no date anything in a window is valid, as far as that is known without reading it."""
+        each = len(self._readers) // self.dates
+        return all(
+            any(reader.empty(window) for reader in self._readers[date * each : (date + 1) * each])
+            for date in range(self.dates)
+        )
+
     def inside(self, window: Window) -> Bool:
         """Where a window lies in the area of interest, H×W; everywhere if there is none."""
         if self._aoi is None:

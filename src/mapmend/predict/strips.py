@@ -48,7 +48,8 @@ def read_batches(
     """Rows and batches of a block in the order of the lattice.
 
     A row is announced before its windows come; a batch may hold windows of several rows. Windows that show nothing
-    the map wants are left out. No more than a strip of stored pixels, one window high, is held.
+    the map wants are left out, and are not read where a file says that nothing was written there. No more than a strip
+    of stored pixels, one window high, is held.
 
     Args:
         reader: of the scene.
@@ -72,6 +73,8 @@ def read_batches(
         wanted = np.zeros((reader.dates, seen.height, seen.width), bool)
         here = (slice(None), *shared.shift(-seen.row, -seen.col).slices)
         wanted[here] = reader.inside(shared)
+        if wanted.any() and reader.empty(shared):
+            wanted[:] = False
         if wanted.any():
             pixels, valid = strip.move(seen)
             of_dates = valid.reshape(reader.dates, -1, *valid.shape[1:])

@@ -10,7 +10,7 @@ import numpy as np
 from rasterio.windows import Window as RasterioWindow
 
 from mapmend.core.errors import GridError
-from mapmend.core.grid import Grid, Window, finest, windows
+from mapmend.core.grid import Grid, Window, finest, full_window, windows
 from mapmend.core.sensor import QARule, Sensor, check_fit
 from mapmend.raster.aligning import Array, Bool, read_onto
 from mapmend.raster.bands import (
@@ -25,6 +25,7 @@ from mapmend.raster.bands import (
 from mapmend.raster.labels import LabelReader
 from mapmend.raster.opening import RasterInfo, handle, raster_faults, raster_info
 from mapmend.raster.placement import Placement, overlap, place
+from mapmend.raster.sparse import never_written
 
 __all__ = ["ImageSource", "LabelReader", "Reader", "overlap", "refuse_alpha", "resolve_bands"]
 
@@ -105,6 +106,14 @@ class Reader:
         np.copyto(pixels, 0, where=~valid)
         return pixels, valid
 
+    def empty(self, window: Window) -> bool:
+        """Whether nothing in a window is valid because nothing was written there; False where that is not certain.
+
+        Raises:
+            RasterError: a file cannot be read.
+        """
+        return any(_is_empty(layer, window) for layer in self._layers)
+
 
 def refuse_alpha(source: ImageSource) -> None:
     """Refuse an image in which an alpha band would be taken for a band of the sensor.
@@ -155,6 +164,7 @@ class _Layer:
     dtype: str
     placement: Placement
     masks: tuple[tuple[_Mask, Placement], ...]
+    blank: bool  # what was never written is invalid
 
 
 def _layer(
@@ -174,6 +184,7 @@ def _layer(
         dtype=reader.dtype.name,
         placement=placement,
         masks=tuple(own),
+        blank=all(_is_blank(info.nodata[band - 1], sensor) for band in bands),
     )
 
 
@@ -202,6 +213,13 @@ def _read_layer(layer: _Layer, window: Window) -> tuple[Array, Bool]:
         if values.dtype.kind == "f":
             valid &= np.isfinite(values).all(axis=0)
     return values, valid
+
+
+def _is_empty(layer: _Layer, window: Window) -> bool:
+    if layer.placement.shift is None or layer.placement.zoom != (1, 1) or not layer.blank:
+        return False
+    own = window.shift(*layer.placement.shift).intersect(full_window(layer.placement.layer))
+    return own is None or never_written(layer.path, own, layer.bands)
 
 
 def _is_nodata(values: Array, nodata: Sequence[tuple[float, ...]]) -> Bool:
@@ -253,6 +271,12 @@ def _coinciding(mask: _Mask, grid: Grid) -> Placement | None:
 def _missing(nodata: float | None, sensor: Sensor) -> tuple[float, ...]:
     numbers = [number for number in (nodata, sensor.nodata) if number is not None and not np.isnan(number)]
     return tuple(dict.fromkeys(float(number) for number in numbers))
+
+
+def _is_blank(nodata: float | None, sensor: Sensor) -> bool:
+    """Whether what GDAL gives for a block that was never written is nodata."""
+    given = nodata if nodata is not None else 0.0
+    return bool(np.isnan(given)) or given in _missing(nodata, sensor)
 
 
 def _stored_dtype(names: Sequence[str]) -> np.dtype[np.generic]:

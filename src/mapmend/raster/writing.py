@@ -42,6 +42,7 @@ class TiledWriter:
         band_names: description of each band.
         tags: metadata of the file.
         legend: for a class raster: its colour table, and its names in `<path>.aux.xml`.
+        quick: with zstd: compress with the least effort, for a file that will not stay.
 
     Raises:
         DiskError: the disk is full.
@@ -59,6 +60,8 @@ class TiledWriter:
         band_names: Sequence[str] = (),
         tags: Mapping[str, str] | None = None,
         legend: Legend | None = None,
+        *,
+        quick: bool = False,
     ) -> None:
         self.path, self.grid, self.count, self.dtype = Path(path), grid, count, np.dtype(dtype)
         self._legend, self._names, self._tags = legend, tuple(band_names), dict(tags or {})
@@ -77,6 +80,7 @@ class TiledWriter:
             "bigtiff": "IF_SAFER",
             "interleave": "pixel",
             **_compression(compress, self.dtype),
+            **({"zstd_level": 1} if quick else {}),
         }
         self._dataset: Any = None
         self._leave = ExitStack()
