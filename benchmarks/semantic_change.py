@@ -27,7 +27,7 @@ from mapmend.scoring.job import score
 from trials import PAIRS, Trials, machine, over_seeds, run_project, spread, table
 
 SIDE, LEARNED, SCORED = 256, 20, 6
-TRAIN: Mapping[str, Any] = {**PAIRS, "decoder": "fpn", "decoder_widths": [64, 64], "crop": 128, "lr": 0.002}
+TRAIN: Mapping[str, Any] = {**PAIRS, "decoder": "fpn", "decoder_widths": [64, 128], "crop": 128, "lr": 0.002}
 CLEARSCD = {"method": "clearscd", "fill": 0.1}
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "post-classification": {"method": "supervised"},
