@@ -19,6 +19,7 @@ import torch
 
 from mapmend.methods import METHODS
 from mapmend.methods.method import StepState
+from mapmend.nn.allocator import keep_large_blocks
 from mapmend.nn.build import build_network
 from mapmend.nn.spec import NetworkSpec
 from trials import machine, ratios, table
@@ -45,7 +46,11 @@ def prepared(network: str, kind: str) -> tuple[torch.nn.Module, dict[str, dict[s
     spec = NetworkSpec(encoder, decoder, BANDS, CLASSES, (127.0,) * BANDS, (50.0,) * BANDS, head="cosine")
     method = METHODS[name]
     config = method.config_class(**({"cell": CELL} if name == "c2fnet" else {}), **settings)
+    keep_large_blocks()
     made = method(build_network(spec)[0], config, [1] * CLASSES).train()
+    for module in made.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.to(memory_format=torch.channels_last)  # as in training
     coarse = torch.randint(0, CLASSES, (BATCH, 1, 5, 5))
     mask = coarse.repeat_interleave(30, 2).repeat_interleave(30, 3)[..., :SIDE, :SIDE]
     image = (mask[:, :, None] * 40 + torch.randn(BATCH, 1, BANDS, SIDE, SIDE) * 25 + 60).clamp(0, 255)

@@ -227,11 +227,13 @@ class C2FNet(Method):
         """Of the cells of some images with themselves under other light."""
         config = self.config
         some = max(1, round(config.views * len(image)))
-        again = torch.randperm(len(image), generator=state.generator)[:some].to(image.device)
+        again = torch.randperm(len(image), generator=state.generator)[:some].sort().values.to(image.device)
         with torch.no_grad():
             view = other_light(image[again], valid[again], state.generator, config.light)
             second = cell_features(_pixels(self.network, view, valid[again]).feature, mask[again], self.side)
-        first = cell_features(output.feature[again], mask[again], self.side)
+        # not the features of these images alone: their gradient would be one of zeros for all, laid out anew
+        others = torch.ones(len(image), dtype=torch.bool, device=image.device).index_fill(0, again, False)
+        first = cell_features(output.feature, mask.masked_fill(others[:, None, None], 255), self.side)
         label = cells.on_grid(cells.label[:, None])[again, 0][cells.kept[again]]
         return two_view_contrast(first, second, label, temperature=config.temperature)
 

@@ -79,7 +79,8 @@ class Network(nn.Module):
         padded, maps = self._padded(height, width), maps.float()
         if maps.shape[-2:] != padded:
             maps = F.interpolate(maps, size=padded, mode="bilinear", align_corners=False)
-        return maps[..., :height, :width]
+        # a slice of all of it would cost a copy of its gradient
+        return maps if padded == (height, width) else maps[..., :height, :width]
 
     def normalise(self, image: Tensor, valid: Tensor | None = None) -> Tensor:
         """(image − mean) / std as float32, 0 (the mean) where invalid; shapes as in `forward`."""
