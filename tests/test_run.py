@@ -131,7 +131,9 @@ def test_an_area_of_interest_and_a_dry_run(finished, tmp_path, cli):
     image, model = folder / "image.tif", folder / "out/model"
     code, out, err = cli("predict", image, "--model", model, "--dry-run", "--json", "-")
     assert code == 0 and json.loads(out)["pixels"] == 192 * 256 and "windows" in err
-    assert cli("predict", image, "--model", model, "--out", tmp_path / "map", "--aoi", aoi)[0] == 0
+    dated = ("--aoi", aoi, "--date", "2024-07", "--entropy")
+    assert cli("predict", image, "--model", model, "--out", tmp_path / "map", *dated)[0] == 0
+    assert set(json.loads((tmp_path / "map/item.json").read_text())["assets"]) > {"class", "confidence", "entropy"}
     with rasterio.open(tmp_path / "map/class.tif") as file:
         inside = file.read(1) != 255
     rows, cols = np.nonzero(inside)
