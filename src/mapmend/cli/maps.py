@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from mapmend.cli.jobs import tell_of_jobs
+from mapmend.cli.mosaics import placed_images
 from mapmend.cli.options import Data, Device, Json, Out, Precision, emit, emit_estimate, folder_of
 from mapmend.core.errors import ProjectError
 
@@ -24,6 +25,13 @@ def predict(
     before: Annotated[
         list[Path] | None, typer.Option("--before", help="An image of an earlier date, to be mapped with the change.")
     ] = None,
+    mosaic: Annotated[
+        Literal["first", "newest"] | None,
+        typer.Option("--mosaic", help="Images, or a manifest's, make one map; which counts where several are valid."),
+    ] = None,
+    grid: Annotated[Path | None, typer.Option("--grid", help="With --mosaic: a raster whose grid the map has.")] = None,
+    crs: Annotated[str, typer.Option("--crs", help="With --mosaic and --gsd: of the map.")] = "",
+    gsd: Annotated[float | None, typer.Option("--gsd", help="With --mosaic: side of the map's pixels.")] = None,
     aoi: Annotated[Path | None, typer.Option("--aoi", help="Vector file outside of which the map has no data.")] = None,
     window: Annotated[int | None, typer.Option("--window", min=32, help="Side of a window in pixels.")] = None,
     overlap: Annotated[int | None, typer.Option("--overlap", min=0, help="Pixels that windows share.")] = None,
@@ -83,7 +91,7 @@ def predict(
     from mapmend.predict.executors.shard import Shard
     from mapmend.predict.job import estimate_scene, predict_scene, predict_shard
     from mapmend.predict.predictor import load_predictor
-    from mapmend.predict.scene import scene_of_files
+    from mapmend.predict.scene import mosaic_of_files, scene_of_files
     from mapmend.project import PredictSettings, load_project
     from mapmend.raster.stac import write_item
     from mapmend.run import claimed
@@ -93,6 +101,10 @@ def predict(
         raise ProjectError(
             "of two dates one is given", where="--date", fix="give --before with --date-before, or neither"
         )
+    if mosaic is None and (grid is not None or crs or gsd is not None):
+        raise ProjectError("a grid is for --mosaic", where="--grid", fix="give --mosaic first, or leave it out")
+    if mosaic is not None and before:
+        raise ProjectError("two dates make no mosaic", where="--mosaic", fix="mosaic each date by itself")
     if aoi is not None and not aoi.is_file():
         raise ProjectError("no such file", where=f"--aoi {aoi}", fix="correct the path")
     if threads is not None:
@@ -147,12 +159,13 @@ def predict(
         model, window=window, overlap=overlap, batch=batch, precision=precision or "float32", device=device
     )
     predictor = on_backend(loaded, backend or "torch", [out] if out is not None else ())
-    scene = scene_of_files(
-        [str(path) for path in inputs],
-        predictor.sensors,
-        str(aoi) if aoi else None,
-        [str(path) for path in before or ()],
-    )
+    area = str(aoi) if aoi else None
+    if mosaic is not None:
+        placed = placed_images(inputs, predictor.sensors, mosaic, grid, crs, gsd)
+        scene = mosaic_of_files([str(path) for path in inputs], predictor.sensors, area, placed=placed)
+    else:
+        earlier = [str(path) for path in before or ()]
+        scene = scene_of_files([str(path) for path in inputs], predictor.sensors, area, earlier)
     scene = replace(scene, date=date, date_before=date_before)
     more: dict[str, Any] = {"block": block, "probabilities": options.named, "entropy": entropy}
     if dry_run:

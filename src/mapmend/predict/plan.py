@@ -38,7 +38,7 @@ class Job:
     def identity(self) -> dict[str, object]:
         """All that the map's bytes depend on; the blocks' side is not among it."""
         predictor, scene = self.predictor, self.scene
-        sources = (*scene.before, *scene.sources)
+        sources = scene.every
         files = [file for source in sources for file in (*source.files, source.valid) if file is not None]
         return {
             **predictor.identity,
