@@ -131,7 +131,9 @@ def test_an_area_of_interest_and_a_dry_run(finished, tmp_path, cli):
     image, model = folder / "image.tif", folder / "out/model"
     code, out, err = cli("predict", image, "--model", model, "--dry-run", "--json", "-")
     assert code == 0 and json.loads(out)["pixels"] == 192 * 256 and "windows" in err
-    assert cli("predict", image, "--model", model, "--out", tmp_path / "map", "--aoi", aoi)[0] == 0
+    dated = ("--aoi", aoi, "--date", "2024-07", "--entropy")
+    assert cli("predict", image, "--model", model, "--out", tmp_path / "map", *dated)[0] == 0
+    assert set(json.loads((tmp_path / "map/item.json").read_text())["assets"]) > {"class", "confidence", "entropy"}
     with rasterio.open(tmp_path / "map/class.tif") as file:
         inside = file.read(1) != 255
     rows, cols = np.nonzero(inside)
@@ -162,6 +164,35 @@ def test_shards_of_a_project_and_of_an_image_are_asked_for_their_state(finished,
     ):
         code, out, err = cli("predict", *wrong)
         assert told in out + err and code == (0 if "finished" in told else 2)
+
+
+def test_a_mosaic_of_a_manifest_s_images_is_mapped_onto_a_grid(finished, tmp_path, cli):
+    folder, _ = finished
+    image, model = folder / "image.tif", folder / "out/model"
+    with rasterio.open(image) as file:
+        pixels, profile = file.read(), file.profile
+    for name, cols in (("west", slice(0, 160)), ("east", slice(100, 256))):
+        part = {**profile, "width": cols.stop - cols.start, "nodata": 0}
+        part["transform"] = profile["transform"] @ rasterio.Affine.translation(cols.start, 0)
+        with rasterio.open(tmp_path / f"{name}.tif", "w", **part) as file:
+            file.write(np.maximum(pixels[:, :, cols] // (1 if name == "east" else 2), 1))
+    (tmp_path / "scenes.csv").write_text("site,date,image\nwest,2020,west.tif\neast,2024,east.tif\n")
+    given = ("predict", tmp_path / "scenes.csv", "--model", model, "--mosaic", "newest")
+    assert cli(*given, "--out", tmp_path / "map")[0] == 0
+    assert cli(*given, "--out", tmp_path / "cut", "--grid", tmp_path / "east.tif")[0] == 0
+    with rasterio.open(tmp_path / "map/class.tif") as whole, rasterio.open(tmp_path / "cut/class.tif") as cut:
+        assert whole.shape == (192, 256) and cut.shape == (192, 156)
+        assert whole.transform == profile["transform"] and (whole.read(1) != 255).all()
+    for wrong, told in (
+        (("--mosaic", "newest", tmp_path / "west.tif"), "no dates"),
+        (("--grid", image, image), "--mosaic"),
+        (("--mosaic", "first", image, "--before", image), "two dates"),
+        (("--mosaic", "first", image, "--crs", "EPSG:25832"), "--gsd"),
+        (("--mosaic", "first", tmp_path / "none.csv"), "no such manifest"),
+    ):
+        code, _, err = cli("predict", *wrong, "--model", model, "--out", tmp_path / "wrong")
+        assert code == 2 and told in err and len(err.strip().splitlines()) == 1, err
+        assert not (tmp_path / "wrong").exists()
 
 
 def test_invalid_pixels_are_in_no_metric_and_no_map(tmp_path, cli):

@@ -96,6 +96,7 @@ class PredictSettings:
             two dates, else latest.
         split: map only the sites of this split.
         probabilities: classes whose probability is written as a raster too, or all; of two dates, at the later one.
+        entropy: write how undecided the model is: 0 where it is sure, 1 where all classes are equally likely.
         certain: classes of which a three-state map is written: the class, not the class, cannot tell.
         risk: the largest share of errors in what these maps say, against held-out labels: 0.01, 0.02, 0.05, 0.1 or 0.2.
     """
@@ -108,6 +109,7 @@ class PredictSettings:
     dates: Literal["auto", "latest", "all", "pair"] = "auto"
     split: Literal["", "train", "val", "test"] = ""
     probabilities: tuple[str, ...] | str = ()
+    entropy: bool = False
     certain: tuple[str, ...] = ()
     risk: Annotated[float, Field(gt=0, lt=1)] = 0.05
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -24,6 +25,8 @@ from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_
 from mapmend.nn.model_folder import read_card
 from mapmend.predict.backends.choose import Backend, on_backend
 from mapmend.predict.estimate import Estimate, total
+from mapmend.predict.executors.local import work_through
+from mapmend.predict.executors.ray import Ray
 from mapmend.predict.executors.shard import Shard
 from mapmend.predict.job import MapResult, estimate_scene, predict_scene, predict_shard
 from mapmend.predict.predictor import Precision, Predictor, load_predictor
@@ -95,6 +98,8 @@ class PredictOptions:
     block: int | None = None
     shard: Shard | None = None
     backend: Backend | None = None
+    cluster: Ray | None = None
+    entropy: bool = False
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -115,13 +120,20 @@ def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[s
     named = _probabilities(project, options)
     asked, risk = options.certain or settings.certain, options.risk or settings.risk
     wanted = wanted_certain(options.model or out / MODEL, asked, risk, options.certain_reference) if asked else None
+    entropy = options.entropy or settings.entropy
     for job in _tracked(jobs, "mapping"):
-        given, shown = (predictor, job.scene(aoi), job.folder), len(jobs) == 1
+        given = (predictor, job.scene(aoi), job.folder)
+        more: dict[str, Any] = {
+            "block": options.block,
+            "progress": len(jobs) == 1,
+            "probabilities": named,
+            "entropy": entropy,
+        }
         made: MapResult | None
         if options.shard is None:
-            made = predict_scene(*given, block=options.block, progress=shown, probabilities=named)
+            made = predict_scene(*given, **more, executor=options.cluster or work_through)
         else:
-            made = predict_shard(*given, options.shard, block=options.block, progress=shown, probabilities=named)
+            made = predict_shard(*given, options.shard, **more)
         if wanted is not None and made is not None:
             certain_step(made, wanted)
     if all(job.mapped for job in jobs):
@@ -136,7 +148,9 @@ def estimate_step(project: Project, out: Path, options: PredictOptions) -> Estim
     predictor = on_backend(project_predictor(project, out, options), backend, [job.folder for job in jobs])
     aoi = options.aoi or project.aoi
     named = _probabilities(project, options)
-    return total(estimate_scene(predictor, job.scene(aoi), block=options.block, probabilities=named) for job in jobs)
+    entropy = options.entropy or project.predict_settings().entropy
+    more: dict[str, Any] = {"block": options.block, "probabilities": named, "entropy": entropy}
+    return total(estimate_scene(predictor, job.scene(aoi), **more) for job in jobs)
 
 
 def wanted_certain(model: Path, names: Sequence[str], risk: float, reference: Path | None = None) -> WantedCertain:

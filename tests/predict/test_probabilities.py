@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
-from tiny_predictors import Local, predictor
+from scipy.stats import entropy
+from tiny_predictors import Constant, Local, predictor
 from tiny_scenes import random_pixels, read, write_scene
 
 from mapmend.core.classes import Legend, LegendClass
@@ -120,3 +121,32 @@ def test_probabilities_of_a_pair_are_the_later_date_s(legend, tmp_path):
     both = predict_scene(model, replace(second, before=first.sources), tmp_path / "both", probabilities=["water"])
     later = predict_scene(model, second, tmp_path / "later", probabilities=["water"])
     np.testing.assert_array_equal(read(both.probability_paths["water"]), read(later.probability_paths["water"]))
+
+
+def test_entropy_is_that_of_the_probabilities_and_does_not_depend_on_blocks(legend, scene, tmp_path):
+    model = predictor(Local(), legend)
+    maps = [
+        predict_scene(model, scene, tmp_path / f"b{side}", block=side, probabilities="all", entropy=True)
+        for side in (48, 512)
+    ]
+    assert maps[0].entropy_path.read_bytes() == maps[1].entropy_path.read_bytes()
+    with rasterio.open(maps[0].entropy_path) as file:
+        found, scale = file.read(1).astype(float), file.scales[0]
+        assert float(file.tags(1)["STATISTICS_MEAN"]) == pytest.approx(found[found != 255].mean())
+    shares = np.stack([read(path) for path in maps[0].probability_paths.values()]) / 200
+    known = read(maps[0].class_path) != 255
+    expected = entropy(shares[:, known], base=3)
+    np.testing.assert_array_equal(found == 255, ~known)
+    off = np.abs(found[known] * scale - expected)  # these probabilities are rounded to half a per cent
+    assert off.max() < 0.05 and np.median(off) < 0.005
+    assert len(np.unique(found)) > 20
+    plain = predict_scene(model, scene, tmp_path / "plain")
+    assert plain.entropy_path is None and plain.class_path.read_bytes() == maps[0].class_path.read_bytes()
+
+
+def test_entropy_is_0_where_one_is_sure_and_1_where_nobody_knows(legend, tmp_path):
+    scene = write_scene(tmp_path, random_pixels(64, 64))
+    for logits, stored in (([0.0, 0.0, 0.0], 200), ([0.0, 99.0, 0.0], 0)):
+        model = predictor(Constant(logits), legend)
+        result = predict_scene(model, scene, tmp_path / f"e{stored}", entropy=True)
+        assert (read(result.entropy_path) == stored).all()

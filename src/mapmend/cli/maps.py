@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from mapmend.cli.jobs import tell_of_jobs
+from mapmend.cli.mosaics import placed_images
 from mapmend.cli.options import Data, Device, Json, Out, Precision, emit, emit_estimate, folder_of
 from mapmend.core.errors import ProjectError
 
@@ -24,6 +25,13 @@ def predict(
     before: Annotated[
         list[Path] | None, typer.Option("--before", help="An image of an earlier date, to be mapped with the change.")
     ] = None,
+    mosaic: Annotated[
+        Literal["first", "newest"] | None,
+        typer.Option("--mosaic", help="Images, or a manifest's, make one map; which counts where several are valid."),
+    ] = None,
+    grid: Annotated[Path | None, typer.Option("--grid", help="With --mosaic: a raster whose grid the map has.")] = None,
+    crs: Annotated[str, typer.Option("--crs", help="With --mosaic and --gsd: of the map.")] = "",
+    gsd: Annotated[float | None, typer.Option("--gsd", help="With --mosaic: side of the map's pixels.")] = None,
     aoi: Annotated[Path | None, typer.Option("--aoi", help="Vector file outside of which the map has no data.")] = None,
     window: Annotated[int | None, typer.Option("--window", min=32, help="Side of a window in pixels.")] = None,
     overlap: Annotated[int | None, typer.Option("--overlap", min=0, help="Pixels that windows share.")] = None,
@@ -33,6 +41,9 @@ def predict(
         list[str] | None,
         typer.Option("--probability", metavar="CLASS", help="Write this class's probability too; all for each class."),
     ] = None,
+    entropy: Annotated[bool, typer.Option("--entropy", help="Write how undecided the model is too.")] = False,
+    date: Annotated[str, typer.Option("--date", help="Of the images: a STAC item is written beside the map.")] = "",
+    date_before: Annotated[str, typer.Option("--date-before", help="Of those of --before.")] = "",
     certain: Annotated[
         list[str] | None,
         typer.Option("--certain", metavar="CLASS", help="Map where it is the class, is not, or cannot be told."),
@@ -51,6 +62,13 @@ def predict(
     shard: Annotated[
         str | None, typer.Option("--shard", metavar="I/N", help="Do this part of the blocks; the last part finishes.")
     ] = None,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option("--executor", help="Who does the blocks: this process, or a Ray cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option("--ray-address", help="With ray: host:port of a cluster. Default: this machine.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="With ray: processes. Default: all.")] = 0,
     block: Annotated[int | None, typer.Option("--block", min=32, help="Side of a block in pixels, at most.")] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Of a processor. Default: all.")] = None,
     status: Annotated[bool, typer.Option("--status", help="Say how far it is, and do nothing.")] = False,
@@ -68,14 +86,25 @@ def predict(
     if inputs[0].is_dir():
         raise ProjectError("is a folder", where=inputs[0], fix="give a project or images; a map's folder with --status")
     from mapmend.predict.backends.choose import on_backend
+    from mapmend.predict.executors.local import work_through
+    from mapmend.predict.executors.ray import Ray
     from mapmend.predict.executors.shard import Shard
     from mapmend.predict.job import estimate_scene, predict_scene, predict_shard
     from mapmend.predict.predictor import load_predictor
-    from mapmend.predict.scene import scene_of_files
+    from mapmend.predict.scene import mosaic_of_files, scene_of_files
     from mapmend.project import PredictSettings, load_project
+    from mapmend.raster.stac import write_item
     from mapmend.run import claimed
     from mapmend.steps import PredictOptions, certain_step, estimate_step, predict_step, wanted_certain
 
+    if bool(before) != bool(date_before) and date:
+        raise ProjectError(
+            "of two dates one is given", where="--date", fix="give --before with --date-before, or neither"
+        )
+    if mosaic is None and (grid is not None or crs or gsd is not None):
+        raise ProjectError("a grid is for --mosaic", where="--grid", fix="give --mosaic first, or leave it out")
+    if mosaic is not None and before:
+        raise ProjectError("two dates make no mosaic", where="--mosaic", fix="mosaic each date by itself")
     if aoi is not None and not aoi.is_file():
         raise ProjectError("no such file", where=f"--aoi {aoi}", fix="correct the path")
     if threads is not None:
@@ -83,6 +112,12 @@ def predict(
 
         torch.set_num_threads(threads)
     part = Shard.parse(shard) if shard is not None else None
+    ray = executor == "ray" or ray_address is not None
+    if ray and part is not None:
+        raise ProjectError(
+            "a cluster does not share a job by shards", where="--shard", fix="give --shard or --executor"
+        )
+    cluster = Ray(ray_address or "", workers) if ray else None
     chances = tuple(probability or ())
     options = PredictOptions(
         model,
@@ -99,11 +134,15 @@ def predict(
         block,
         part,
         backend,
+        cluster,
+        entropy,
     )
     if inputs[0].suffix in (".yaml", ".yml"):
-        if before or len(inputs) > 1:
+        if before or date or date_before or len(inputs) > 1:
             raise ProjectError(
-                "a project's images are named in its file", where=inputs[0], fix="list the earlier ones below `scenes:`"
+                "a project's images and dates are named in its file",
+                where=inputs[0],
+                fix="list the earlier ones below `scenes:`",
             )
         project = load_project(inputs[0], data)
         folder = folder_of(out, project.name)
@@ -120,34 +159,45 @@ def predict(
         model, window=window, overlap=overlap, batch=batch, precision=precision or "float32", device=device
     )
     predictor = on_backend(loaded, backend or "torch", [out] if out is not None else ())
-    scene = scene_of_files(
-        [str(path) for path in inputs],
-        predictor.sensors,
-        str(aoi) if aoi else None,
-        [str(path) for path in before or ()],
-    )
+    area = str(aoi) if aoi else None
+    if mosaic is not None:
+        placed = placed_images(inputs, predictor.sensors, mosaic, grid, crs, gsd)
+        scene = mosaic_of_files([str(path) for path in inputs], predictor.sensors, area, placed=placed)
+    else:
+        earlier = [str(path) for path in before or ()]
+        scene = scene_of_files([str(path) for path in inputs], predictor.sensors, area, earlier)
+    scene = replace(scene, date=date, date_before=date_before)
+    more: dict[str, Any] = {"block": block, "probabilities": options.named, "entropy": entropy}
     if dry_run:
-        emit_estimate(estimate_scene(predictor, scene, block=block, probabilities=options.named), json_file)
+        emit_estimate(estimate_scene(predictor, scene, **more), json_file)
         return
     assert out is not None
     share = risk or PredictSettings().risk
     wanted = wanted_certain(model, options.certain, share, certain_reference) if options.certain else None
     result = (
-        predict_scene(predictor, scene, out, block=block, probabilities=options.named)
+        predict_scene(predictor, scene, out, **more, executor=cluster or work_through)
         if part is None
-        else predict_shard(predictor, scene, out, part, block=block, probabilities=options.named)
+        else predict_shard(predictor, scene, out, part, **more)
     )
     if result is None:
         typer.echo(f"shard {shard} is done; others are not", err=True)
         emit({"finished": False}, json_file)
         return
     typer.echo(f"map: {result.class_path}", err=True)
-    made = {"class": result.class_path, "confidence": result.confidence_path, "change": result.change_path}
+    made = {
+        "class": result.class_path,
+        "confidence": result.confidence_path,
+        "change": result.change_path,
+        "entropy": result.entropy_path,
+    }
     told: dict[str, Any] = {layer: str(path) for layer, path in made.items() if path is not None}
     if result.probability_paths:
         told["probability"] = {name: str(path) for name, path in result.probability_paths.items()}
     if wanted is not None:
         told["certain"] = {one.name: one.to_dict() for one in certain_step(result, wanted)}
+    names = {"name": scene.name, "date": date, "date_before": date_before}
+    if date and (item := write_item(out, scene.grid, **names, legend=predictor.legend)) is not None:
+        told["item"] = str(item)
     emit(told, json_file)
 
 

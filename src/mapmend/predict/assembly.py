@@ -11,7 +11,7 @@ from typing import Literal
 from mapmend.core.classes import NODATA
 from mapmend.core.durable import replace_json
 from mapmend.core.provenance import RECORD, file_hash, provenance
-from mapmend.predict.layers import Layers
+from mapmend.predict.layers import ENTROPY, Layers
 from mapmend.predict.plan import Job
 from mapmend.predict.run_block import BlockResult
 from mapmend.raster.writing import write_cog, write_qml
@@ -29,6 +29,7 @@ class MapResult:
         pixels: that got a class.
         change_path: probability of change, round(200·p), where two dates were mapped.
         probability_paths: probability of the classes that were named, round(200·p); of two dates, at the later one.
+        entropy_path: entropy of all classes' probabilities ÷ that of equal ones, round(200·h), where it was asked for.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class MapResult:
     pixels: int
     change_path: Path | None = None
     probability_paths: Mapping[str, Path] = field(default_factory=dict)
+    entropy_path: Path | None = None
 
 
 def put_together(job: Job, out: Path, results: Sequence[BlockResult]) -> MapResult:
@@ -92,6 +94,14 @@ def finished_map(out: Path, layers: Layers) -> MapResult | None:
 
 
 def _result(out: Path, layers: Layers, seconds: float, pixels: int) -> MapResult:
-    paths = layers.of_map(out)
-    named = dict(zip(layers.names, paths[len(paths) - len(layers.names) :], strict=True))
-    return MapResult(out, paths[0], paths[1], seconds, pixels, paths[4] if layers.dates == 2 else None, named)
+    paths = dict(zip(layers.all, layers.of_map(out), strict=True))
+    return MapResult(
+        out,
+        paths["class"],
+        paths["confidence"],
+        seconds,
+        pixels,
+        paths.get("change"),
+        {name: paths[stem] for name, stem in zip(layers.names, layers.stems, strict=True)},
+        paths.get(ENTROPY),
+    )

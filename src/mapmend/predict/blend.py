@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -40,6 +41,7 @@ class RowBlend:
         channels: C; K for one date.
         calibration: of each date's blended probabilities, before anything is made of them.
         probabilities: indices of the classes whose probability at the later date is wanted.
+        entropy: whether the later date's is wanted.
     """
 
     def __init__(
@@ -52,10 +54,11 @@ class RowBlend:
         channels: int | None = None,
         calibration: Calibration | None = None,
         probabilities: Sequence[int] = (),
+        entropy: bool = False,
     ) -> None:
         self._block, self._grid, self._lattice, self._classes = block, grid, lattice, classes
         self._change_of, self._channels = change_of, channels or classes
-        self._calibration, self._probabilities = calibration, tuple(probabilities)
+        self._calibration, self._probabilities, self._entropy = calibration, tuple(probabilities), entropy
         taper = torch.from_numpy(lattice.taper())
         self._taper = taper[:, None] * taper[None, :]
         self._row: int | None = None
@@ -86,17 +89,17 @@ class RowBlend:
         Returns:
             Class index and confidence, round(200·p), both H×W with 255 where not wanted; of the later date first, then
             of the earlier one, then the change probability, round(200·p) too, 255 where a date is not wanted, then the
-            probabilities of the classes that were asked for.
+            probabilities of the classes that were asked for, then the entropy, round(200·h).
 
         Raises:
             ModelError: a wanted pixel's probability is not a number.
         """
         if self._sums is None or not wanted.any():
-            count = 2 * len(wanted) + (self._change_of is not None) + len(self._probabilities)
+            count = 2 * len(wanted) + (self._change_of is not None) + len(self._probabilities) + self._entropy
             return [np.full(wanted.shape[1:], NODATA, np.uint8) for _ in range(count)]
         sums, total = self.sums(row, window)
         masks = torch.from_numpy(wanted).to(sums.device)
-        if self._calibration is None:
+        if self._calibration is None and not self._entropy:
             return self._reduced(sums, total, masks)
         rows = max(1, _AT_ONCE // (self._channels * window.width))
         parts = [slice(start, start + rows) for start in range(0, window.height, rows)]
@@ -131,6 +134,8 @@ class RowBlend:
         for number in self._probabilities:
             probability = better[-1][number].clone() if better else sums[dates[-1]][number] / total
             layers.append(_masked(_steps(probability), masks[-1]))
+        if self._entropy:
+            layers.append(_masked(_steps(_entropy(better[-1] if better else sums[dates[-1]] / total)), masks[-1]))
         return layers
 
     def _best(
@@ -166,6 +171,16 @@ def _steps(probability: torch.Tensor) -> torch.Tensor:
     if not bool(torch.isfinite(probability.sum())):
         raise ModelError("gives probabilities that are not numbers", fix="train it again, or use float32 precision")
     return probability.mul_(CONFIDENCE_STEPS).round_().clamp_(0, CONFIDENCE_STEPS).to(torch.uint8)
+
+
+def _entropy(p: torch.Tensor) -> torch.Tensor:
+    """Shannon's entropy of K×H×W probabilities ÷ that of K equal ones: 0 where one is sure, 1 where all are equal.
+
+    In float64, where the device has it, for the reason that `calibrated` gives.
+    """
+    wide = p if p.device.type == "mps" else p.double()
+    nats: torch.Tensor = torch.special.entr(wide).sum(dim=0)
+    return nats.div_(math.log(max(len(p), 2))).float()
 
 
 def _masked(layer: torch.Tensor, mask: torch.Tensor) -> Bytes:

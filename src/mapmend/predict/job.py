@@ -11,7 +11,7 @@ from mapmend.predict.assembly import MapResult, finished_map, put_together
 from mapmend.predict.batches import settle_batch
 from mapmend.predict.blocks import Block
 from mapmend.predict.estimate import Estimate, disk_bytes, estimate_job
-from mapmend.predict.executors.local import work_through
+from mapmend.predict.executors.local import Executor, work_through
 from mapmend.predict.executors.shard import Shard
 from mapmend.predict.ledger import Ledger
 from mapmend.predict.plan import Job, plan_job
@@ -32,6 +32,8 @@ def predict_scene(
     block: int | None = None,
     progress: bool = True,
     probabilities: str | Sequence[str] = (),
+    entropy: bool = False,
+    executor: Executor = work_through,
 ) -> MapResult:
     """Map a scene; the same call goes on where an earlier one stopped, and returns at once when all is done.
 
@@ -44,6 +46,8 @@ def predict_scene(
         block: side of a block in pixels, at most; it does not change the map.
         progress: show a progress line on a terminal.
         probabilities: classes whose probability is written too, as `probability_<class>.tif`, or `all`.
+        entropy: write how undecided the model is too, as `entropy.tif`.
+        executor: what does the blocks: this process by default, or a cluster (`executors.ray.Ray`).
 
     Raises:
         LegendError: the model has no such class.
@@ -53,11 +57,11 @@ def predict_scene(
         RasterError: no block can be done, or nothing in the scene is valid.
         Preempted: SIGTERM or SIGUSR1 came; what is done is kept.
     """
-    job = plan_job(model, scene, block, probabilities)
+    job = plan_job(model, scene, block, probabilities, entropy)
     ledger = _claimed(job, out)
     if (finished := finished_map(out, job.layers)) is None:
         try:
-            _work(job, ledger, job.blocks, progress, shared=False)
+            _work(job, ledger, job.blocks, progress, executor, shared=False)
         except MapmendError:
             if not ledger.started:
                 ledger.discard()
@@ -76,6 +80,7 @@ def predict_shard(
     block: int | None = None,
     progress: bool = True,
     probabilities: str | Sequence[str] = (),
+    entropy: bool = False,
 ) -> MapResult | None:
     """Do a shard's blocks of `predict_scene`'s job; whichever shard finds all blocks done puts the map together.
 
@@ -87,14 +92,15 @@ def predict_shard(
         block: side of a block in pixels, the same for all shards.
         progress: show a progress line on a terminal.
         probabilities: classes whose probability is written too.
+        entropy: write how undecided the model is too.
 
     Returns:
         The map; None where other shards' blocks are not done.
     """
-    job = plan_job(model, scene, block, probabilities)
+    job = plan_job(model, scene, block, probabilities, entropy)
     ledger = _claimed(job, out)
     if (finished := finished_map(out, job.layers)) is None:
-        _work(job, ledger, shard.part(job.blocks), progress, shared=True)
+        _work(job, ledger, shard.part(job.blocks), progress, work_through, shared=True)
         if all(entry is not None and entry.state == "done" for entry in map(ledger.state, job.blocks)):
             finished = _finish(job, ledger)
         else:
@@ -105,14 +111,19 @@ def predict_shard(
 
 
 def estimate_scene(
-    model: Path | Predictor, scene: Scene, *, block: int | None = None, probabilities: str | Sequence[str] = ()
+    model: Path | Predictor,
+    scene: Scene,
+    *,
+    block: int | None = None,
+    probabilities: str | Sequence[str] = (),
+    entropy: bool = False,
 ) -> Estimate:
     """What `predict_scene` with the same arguments would take; a batch is predicted, nothing is written.
 
     Raises:
         MapmendError: as `predict_scene`.
     """
-    job = plan_job(model, scene, block, probabilities)
+    job = plan_job(model, scene, block, probabilities, entropy)
     return estimate_job(job.predictor, job.scene, job.blocks, job.layers)
 
 
@@ -124,7 +135,9 @@ def _claimed(job: Job, out: Path) -> Ledger:
     return ledger
 
 
-def _work(job: Job, ledger: Ledger, blocks: Sequence[Block], progress: bool, *, shared: bool) -> None:
+def _work(
+    job: Job, ledger: Ledger, blocks: Sequence[Block], progress: bool, executor: Executor, *, shared: bool
+) -> None:
     check_disk(ledger.folder, disk_bytes(blocks, job.layers))
     ledger.plan(job.side, job.blocks, shared=shared)
     area = sum(block.window.area for block in blocks)
@@ -135,7 +148,7 @@ def _work(job: Job, ledger: Ledger, blocks: Sequence[Block], progress: bool, *, 
     ):
         if finished_map(ledger.folder, job.layers) is not None:
             return  # in the meantime; its blocks are gone
-        work_through(job, ledger, blocks, watch, bar)
+        executor(job, ledger, blocks, watch, bar)
         failed = {block: entry.error for block in blocks if (entry := ledger.state(block)) and entry.state == "failed"}
     if failed:
         block, error = next(iter(failed.items()))

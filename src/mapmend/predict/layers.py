@@ -12,7 +12,7 @@ from mapmend.predict.blocks import Block
 
 _ONE = ("class", "confidence")
 _TWO = (*_ONE, "class_before", "confidence_before", "change")
-EVERY = "all"
+EVERY, ENTROPY = "all", "entropy"
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,19 @@ class Layers:
         classes: indices of those whose probability is written too, ascending; of two dates, the later one's.
         names: of these classes.
         stems: of their files.
+        entropy: whether how undecided the model is, at the later date, is written too.
     """
 
     dates: int = 1
     classes: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     stems: tuple[str, ...] = ()
+    entropy: bool = False
 
     @property
     def all(self) -> tuple[str, ...]:
         """Names of the rasters, in the order in which a block's rows come."""
-        return (_TWO if self.dates == 2 else _ONE) + self.stems
+        return (_TWO if self.dates == 2 else _ONE) + self.stems + ((ENTROPY,) if self.entropy else ())
 
     def of_block(self, block: Block, folder: Path) -> tuple[Path, ...]:
         """The files of a block, in this order."""
@@ -45,13 +47,16 @@ class Layers:
         return tuple(folder / f"{layer}.tif" for layer in self.all)
 
 
-def choose_layers(legend: Legend, dates: int, probabilities: str | Sequence[str] = ()) -> Layers:
+def choose_layers(
+    legend: Legend, dates: int, probabilities: str | Sequence[str] = (), *, entropy: bool = False
+) -> Layers:
     """The layers of a map.
 
     Args:
         legend: of the map.
         dates: 1 or 2.
         probabilities: names or ids of the classes whose probability is wanted too, or `all`.
+        entropy: whether it is wanted too.
 
     Raises:
         LegendError: there is no such class.
@@ -70,6 +75,7 @@ def choose_layers(legend: Legend, dates: int, probabilities: str | Sequence[str]
             stems[index] if stems.count(stems[index]) == 1 else f"{stems[index]}_{legend.ids[index]}"
             for index in classes
         ),
+        entropy,
     )
 
 

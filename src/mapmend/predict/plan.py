@@ -38,7 +38,7 @@ class Job:
     def identity(self) -> dict[str, object]:
         """All that the map's bytes depend on; the blocks' side is not among it."""
         predictor, scene = self.predictor, self.scene
-        sources = (*scene.before, *scene.sources)
+        sources = scene.every
         files = [file for source in sources for file in (*source.files, source.valid) if file is not None]
         return {
             **predictor.identity,
@@ -54,15 +54,18 @@ class Job:
             "bands": [list(source.bands) for source in sources],
             "aoi": file_hash(scene.aoi) if scene.aoi is not None else None,
             **({"probabilities": list(self.layers.names)} if self.layers.names else {}),
+            **({"entropy": True} if self.layers.entropy else {}),
         }
 
 
-def plan_job(model: Path | Predictor, scene: Scene, block: int | None, probabilities: str | Sequence[str]) -> Job:
+def plan_job(
+    model: Path | Predictor, scene: Scene, block: int | None, probabilities: str | Sequence[str], entropy: bool
+) -> Job:
     """The job of a model and a scene; arguments and errors as in `predict_scene`."""
     keep_large_blocks()
     predictor, scene = fitted(load_predictor(Path(model)) if isinstance(model, str | Path) else model, scene)
     if predictor.sensors:
         check_sensors(scene, predictor.sensors)
     side = block_side(predictor.lattice, channels(predictor), block)
-    layers = choose_layers(predictor.legend, scene.dates, probabilities)
+    layers = choose_layers(predictor.legend, scene.dates, probabilities, entropy=entropy)
     return Job(predictor, scene, side, tuple(plan_blocks(scene.grid, side, SceneReader(scene).bounds)), layers)

@@ -90,6 +90,7 @@ def run_block(
         channels(predictor),
         predictor.calibration,
         layers.classes,
+        layers.entropy,
     )
     waiting: deque[RowOfWindows] = deque()
     windows = pixels = 0

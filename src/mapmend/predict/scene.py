@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from mapmend.core.errors import ManifestError, SensorError
 from mapmend.core.grid import Grid, Window, finest
 from mapmend.core.sensor import Sensor, check_fit
+from mapmend.raster.mosaic import MosaicReader, Piece, Placed
 from mapmend.raster.reading import ImageSource, Reader, refuse_alpha
 from mapmend.raster.vector import load_aoi
 
@@ -32,6 +33,8 @@ class Scene:
         aoi: vector file outside of which the map has no data, or None.
         before: the same modalities at an earlier date; empty where one date is mapped.
         date_before: of these, or "".
+        mosaic: of one modality at one date, all its images, the first that is valid at a pixel first; `sources` then
+            holds the first of them. Empty for a single image.
     """
 
     name: str
@@ -41,6 +44,12 @@ class Scene:
     aoi: str | None = None
     before: tuple[ImageSource, ...] = ()
     date_before: str = ""
+    mosaic: tuple[Piece, ...] = ()
+
+    @property
+    def every(self) -> tuple[ImageSource, ...]:
+        """All images, the earlier date's first."""
+        return (*self.before, *((piece.source for piece in self.mosaic) if self.mosaic else self.sources))
 
     @property
     def dates(self) -> int:
@@ -56,7 +65,11 @@ class SceneReader:
     """
 
     def __init__(self, scene: Scene) -> None:
-        self._readers = [Reader(source, scene.grid) for source in (*scene.before, *scene.sources)]
+        self._readers: list[Reader | MosaicReader]
+        if scene.mosaic:
+            self._readers = [MosaicReader(scene.mosaic, scene.grid)]
+        else:
+            self._readers = [Reader(source, scene.grid) for source in (*scene.before, *scene.sources)]
         self.dates = scene.dates
         self._aoi = load_aoi(scene.aoi, scene.grid) if scene.aoi is not None else None
 
@@ -122,6 +135,8 @@ def check_sensors(scene: Scene, cards: Sequence[Sensor]) -> None:
                 where=f"scene '{scene.name}'",
                 fix="give one image per sensor of the model",
             )
+    for piece in scene.mosaic[1:]:
+        check_sensors(replace(scene, sources=(piece.source,), mosaic=()), cards)
     every = (*scene.before, *scene.sources)
     for source, card, dtype in zip(every, (*cards,) * scene.dates, SceneReader(scene).dtypes, strict=True):
         where = source.files[0]
@@ -167,6 +182,29 @@ def scene_of_files(
     after_sources, before_sources = _sources(files, cards), _sources(before, cards) if before else ()
     grid = finest([Reader(source).grid for source in (*after_sources, *before_sources)])
     return Scene(Path(files[0]).stem, after_sources, grid, aoi=aoi, before=before_sources)
+
+
+def mosaic_of_files(
+    files: Sequence[str], cards: Sequence[Sensor], aoi: str | None = None, *, placed: Placed | None = None
+) -> Scene:
+    """A scene of many images of one sensor.
+
+    Args:
+        files: of which the first that is valid at a pixel counts there; with `placed`, only for the name.
+        cards: the model's sensor cards; one.
+        aoi: vector file outside of which the map has no data.
+        placed: the images, and the grid they go onto; by default the files on the first one's grid.
+
+    Raises:
+        SensorError: the model wants several sensors, or an image does not fit.
+        GridError: an image has no CRS, or none touches the grid.
+    """
+    if len(cards) != 1:
+        raise SensorError(f"a mosaic is of one sensor, the model wants {len(cards)}", fix="map one place at a time")
+    if placed is None:
+        placed = Placed(tuple(ImageSource((file,), cards[0].band_names, cards[0]) for file in files))
+    pieces = placed.pieces()
+    return Scene(Path(files[0]).stem, (pieces[0].source,), placed.grid, aoi=aoi, mosaic=pieces)
 
 
 def _sources(files: Sequence[str], cards: Sequence[Sensor]) -> tuple[ImageSource, ...]:

@@ -19,7 +19,7 @@ from rasterio.errors import RasterioError
 from mapmend.core.errors import GridError, RasterError
 from mapmend.core.grid import Grid, Window, full_window
 from mapmend.raster.atomic import check_disk, staged, write_fault
-from mapmend.raster.opening import first_cause, gdal_settings, open_raster, without_rasterio_warning
+from mapmend.raster.opening import first_cause, gdal_settings, open_raster, raster_faults, without_rasterio_warning
 from mapmend.raster.placement import gdal_crs
 from mapmend.raster.structure import is_complete
 from mapmend.raster.style import Coded, Column, write_category_names
@@ -62,7 +62,7 @@ def write_cog(
         grid: the grid of the whole.
         path: the file; one that exists is replaced at the end.
         kind: class or from_to (overviews by mode, colour table and names of the legend), confidence (overviews by
-            average, scale 0.005), or image (overviews by average).
+            average, scale 0.005, statistics), or image (overviews by average).
         dtype: number type.
         nodata: value that marks missing data.
         legend: of a class raster, or the codes of a from-to raster.
@@ -186,6 +186,9 @@ def _mosaic(
             _colours(Xml.SubElement(band, "ColorTable"), legend)
         if kind == "confidence":
             Xml.SubElement(band, "Scale").text = _CONFIDENCE_SCALE
+            numbers = Xml.SubElement(band, "Metadata")
+            for key, number in _statistics([file for file, _ in sources], index, nodata).items():
+                Xml.SubElement(numbers, "MDI", key=f"STATISTICS_{key}").text = f"{number:.15g}"
         for file, window in sources:
             source = Xml.SubElement(band, "SimpleSource")
             Xml.SubElement(source, "SourceFilename", relativeToVRT="0").text = str(Path(file).absolute())
@@ -197,6 +200,29 @@ def _mosaic(
             Xml.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=across, ySize=down)
             Xml.SubElement(source, "DstRect", xOff=str(window.col), yOff=str(window.row), xSize=across, ySize=down)
     return Xml.tostring(root, encoding="unicode")
+
+
+def _statistics(files: Sequence[str | Path], band: int, nodata: float | None) -> dict[str, float]:
+    """GDAL's statistics of 8-bit stored values, from counts, so that the cut into blocks does not show in a digit."""
+    counts = np.zeros(256, np.int64)
+    for file in files:
+        with open_raster(file) as block, raster_faults(file):
+            for _, window in block.block_windows(band):
+                counts += np.bincount(block.read(band, window=window).ravel(), minlength=256)
+    total = int(counts.sum())
+    if nodata is not None:
+        counts[int(nodata)] = 0
+    seen, values = int(counts.sum()), np.arange(256)
+    if seen == 0:
+        return {}
+    mean = int((counts * values).sum()) / seen
+    return {
+        "MINIMUM": int(values[counts > 0].min()),
+        "MAXIMUM": int(values[counts > 0].max()),
+        "MEAN": mean,
+        "STDDEV": float(np.sqrt((counts * (values - mean) ** 2).sum() / seen)),
+        "VALID_PERCENT": round(100 * seen / total, 4),
+    }
 
 
 def _colours(table: Xml.Element, legend: Coded) -> None:

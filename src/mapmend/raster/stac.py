@@ -56,6 +56,7 @@ _TITLES = {
     "class_before": "Classes at the earlier date",
     "confidence_before": "Confidence of the class at the earlier date",
     "change": "Probability of change",
+    "entropy": "How undecided the model is",
     "from_to": "Class before and class after",
     "before": "Classes before, consistent with the changes",
     "after": "Classes after, consistent with the changes",

@@ -66,7 +66,7 @@ class OpenVinoPredictor:
 
         shapes = [list(pixels.shape), list(valid.shape)]
         example = (torch.from_numpy(pixels), torch.from_numpy(valid))
-        with warnings.catch_warnings(), _quiet():
+        with warnings.catch_warnings(), _quiet(), torch.no_grad():
             warnings.simplefilter("ignore")  # the tracer's, of branches on shapes: these are fixed
             model = openvino.convert_model(_Stored(self._network).eval(), example_input=example, input=shapes)
         settings = {

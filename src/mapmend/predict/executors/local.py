@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mapmend.core.errors import DiskError, MapmendError
 from mapmend.core.preemption import Preempted, Watch
@@ -13,7 +13,10 @@ from mapmend.predict.plan import Job
 from mapmend.predict.progress import MappingProgress
 from mapmend.predict.run_block import BlockResult, run_block
 
-_MOST_FAILURES = 8  # in a row; then it is not the blocks
+MOST_FAILURES = 8  # in a row; then it is not the blocks
+Executor = Callable[[Job, Ledger, Sequence[Block], Watch, MappingProgress], None]
+"""Does blocks, and writes down in the ledger what becomes of each; see `work_through`."""
+
 _LOOK = 1.0  # seconds between looks at blocks that others work on
 _BEAT = 30.0  # seconds between signs of life
 
@@ -48,7 +51,7 @@ def work_through(job: Job, ledger: Ledger, blocks: Sequence[Block], watch: Watch
                     raise
                 except MapmendError as error:
                     fault, failures = error, failures + 1
-                    if failures == _MOST_FAILURES:
+                    if failures == MOST_FAILURES:
                         raise
         if len(elsewhere) == len(waiting):
             time.sleep(_LOOK)
