@@ -98,6 +98,9 @@ class PredictSettings:
         probabilities: classes whose probability is written as a raster too, or all; of two dates, at the later one.
         certain: classes of which a three-state map is written: the class, not the class, cannot tell.
         risk: the largest share of errors in what these maps say, against held-out labels: 0.01, 0.02, 0.05, 0.1 or 0.2.
+        views: how often a window is looked at, and the mean taken: once, in its four flips, turned as well (8), or
+            flipped at six sizes from half to one and three quarters (24). It costs as many predictions; 24 cost 35.
+        suppress: classes that the map never shows, such as a background: what is left shares their probability.
     """
 
     window: Annotated[int, Field(ge=32)] | None = None
@@ -110,6 +113,8 @@ class PredictSettings:
     probabilities: tuple[str, ...] | str = ()
     certain: tuple[str, ...] = ()
     risk: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    views: Literal[1, 4, 8, 24] = 1
+    suppress: tuple[str, ...] = ()
 
 
 @settings
@@ -311,7 +316,8 @@ def _check_probabilities(project: Project) -> None:
         )
     asked = settings.probabilities
     asked = (asked,) if isinstance(asked, str) else asked
-    for key, names in (("probabilities", set(asked) - {EVERY_CLASS}), ("certain", set(settings.certain))):
+    named = {"certain": settings.certain, "suppress": settings.suppress}
+    for key, names in (("probabilities", set(asked) - {EVERY_CLASS}), *((k, set(v)) for k, v in named.items())):
         for name in sorted(names):
             try:
                 project.legend.index_of(name)

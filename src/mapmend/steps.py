@@ -13,7 +13,7 @@ from mapmend.beforehand import check_beforehand
 from mapmend.certain import CertainMap, WantedCertain, of_model, of_reference, write_certain
 from mapmend.change.job import change_maps
 from mapmend.change.record import ChangeResult
-from mapmend.core.errors import JobError, ManifestError
+from mapmend.core.errors import JobError, ManifestError, ModelError
 from mapmend.core.legend import Legend
 from mapmend.core.manifest import two_dates
 from mapmend.data.leaks import check_leaks
@@ -22,11 +22,13 @@ from mapmend.data.scenes import check_files, read_scenes, with_sensor
 from mapmend.data.sites import Prepared
 from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
 from mapmend.nn.model_folder import read_card
+from mapmend.predict.assembled import Tricks, assembled_predictor
+from mapmend.predict.augmented import Views
 from mapmend.predict.backends.choose import Backend, on_backend
 from mapmend.predict.estimate import Estimate, total
 from mapmend.predict.executors.shard import Shard
 from mapmend.predict.job import MapResult, estimate_scene, predict_scene, predict_shard
-from mapmend.predict.predictor import Precision, Predictor, load_predictor
+from mapmend.predict.predictor import Precision, Predictor
 from mapmend.project import Project
 from mapmend.training import console, train_project
 
@@ -81,7 +83,7 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
 class PredictOptions:
     """What the command line may ask of a prediction; None leaves it to the project or the model."""
 
-    model: Path | None = None
+    models: tuple[Path, ...] = ()
     aoi: Path | None = None
     window: int | None = None
     overlap: int | None = None
@@ -95,6 +97,8 @@ class PredictOptions:
     block: int | None = None
     shard: Shard | None = None
     backend: Backend | None = None
+    views: Views | None = None
+    suppress: tuple[str, ...] = ()
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -114,7 +118,8 @@ def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[s
     aoi = options.aoi or project.aoi
     named = _probabilities(project, options)
     asked, risk = options.certain or settings.certain, options.risk or settings.risk
-    wanted = wanted_certain(options.model or out / MODEL, asked, risk, options.certain_reference) if asked else None
+    models, tricks = options.models or (out / MODEL,), _tricks(project, options)
+    wanted = wanted_certain(models, tricks, asked, risk, options.certain_reference) if asked else None
     for job in _tracked(jobs, "mapping"):
         given, shown = (predictor, job.scene(aoi), job.folder), len(jobs) == 1
         made: MapResult | None
@@ -139,11 +144,14 @@ def estimate_step(project: Project, out: Path, options: PredictOptions) -> Estim
     return total(estimate_scene(predictor, job.scene(aoi), block=options.block, probabilities=named) for job in jobs)
 
 
-def wanted_certain(model: Path, names: Sequence[str], risk: float, reference: Path | None = None) -> WantedCertain:
+def wanted_certain(
+    models: Sequence[Path], tricks: Tricks, names: Sequence[str], risk: float, reference: Path | None = None
+) -> WantedCertain:
     """What three-state maps are to be made of, read once; refuses what would stop them after hours of mapping.
 
     Args:
-        model: folder of the model, whose thresholds are used unless a reference is given.
+        models: folders of the models; the thresholds of a single one are used unless a reference is given.
+        tricks: that the map is made with; thresholds are of a model without any.
         names: of the classes.
         risk: largest share of errors; with the model's thresholds one of `core.three_state.RISKS`.
         reference: class raster or polygons of a part of the map.
@@ -151,11 +159,18 @@ def wanted_certain(model: Path, names: Sequence[str], risk: float, reference: Pa
     Raises:
         MapmendError: no such class, thresholds or file.
     """
+    model = models[0]
     card = read_card(model)
     legend = Legend.from_dict(card.legend, where=model)
     known = tuple(legend.names[legend.index_of(name)] for name in names)
     if reference is not None and not reference.is_file():
         raise ManifestError("no such file", where=reference, fix="correct the path")
+    if reference is None and (tricks.any or len(models) > 1):
+        raise ModelError(
+            "a model's thresholds are of its own probabilities, not of several models', views' or suppressed classes'",
+            where=model,
+            fix="give --certain-reference, or map with the model alone",
+        )
     thresholds = of_model(card.metrics, known, risk, model) if reference is None else None
     return WantedCertain(legend, known, risk, thresholds, reference)
 
@@ -186,14 +201,20 @@ def _probabilities(project: Project, options: PredictOptions) -> tuple[str, ...]
 def project_predictor(project: Project, out: Path, options: PredictOptions) -> Predictor:
     """The project's model, or the one that is asked for, with the project's settings unless others are asked for."""
     settings = project.predict_settings()
-    return load_predictor(
-        options.model or out / MODEL,
+    return assembled_predictor(
+        options.models or (out / MODEL,),
+        _tricks(project, options),
         window=options.window or settings.window,
         overlap=options.overlap if options.overlap is not None else settings.overlap,
         batch=options.batch or settings.batch,
         precision=options.precision or settings.precision,
         device=options.device,
     )
+
+
+def _tricks(project: Project, options: PredictOptions) -> Tricks:
+    settings = project.predict_settings()
+    return Tricks(options.views or settings.views, options.suppress or settings.suppress)
 
 
 def change_step(project: Project, out: Path) -> dict[str, ChangeResult]:
