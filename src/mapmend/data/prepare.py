@@ -152,7 +152,7 @@ def _prepare_site(
             site = replace(site, label=str(layer.path), label_counts=layer.counts, label_gsd=gsd, trust=row.trust)
             rows_path = str(layer.rows) if layer.rows is not None else None
             site = replace(site, label_grid=layer.grid, label_rows=rows_path, label_shares=layer.shares)
-            site = replace(site, label_files=layer.files, split=row.split)
+            site = replace(site, label_files=layer.files, split=row.split, label_confidence=row.label_confidence)
         row = next((row for row in rows_of_date if row.change is not None), None)
         if row is not None:
             layer = prepare_label(_as_label(row), image, grid, CHANGE, folder / f"{stem}_change.tif", base)
