@@ -113,15 +113,18 @@ def label_places(
 def pointing(place: Place, out: Path) -> Iterator[Row]:
     """The place's rows, which point to its pseudo-label and carry no other."""
     folder = (out / place.key).absolute()
-    plain = {"label_field": None, "label_class": None, "label_rest": None, "label_band": None, "label_gsd": None}
     for row in place.rows:
         if not row.image:
             continue
         yield replace(
             row,
-            **plain,
             label=str(folder / LABEL),
             label_legend=None,
+            label_field=None,
+            label_class=None,
+            label_rest=None,
+            label_band=None,
+            label_gsd=None,
             label_confidence=str(folder / CONFIDENCE),
             trust="pseudo",
         )

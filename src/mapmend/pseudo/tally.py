@@ -45,8 +45,8 @@ class Tally:
     def count(self, maps: Sequence[Bytes], label: Bytes, confidence: Bytes) -> None:
         """Count a window: each model's classes H×W, and what they say together."""
         self.mapped += int((maps[0] != NODATA).sum())
-        for number, one in enumerate(maps):
-            self.shown[number] += np.bincount(one.ravel(), minlength=256)[: self.classes]
+        for number, index in enumerate(maps):
+            self.shown[number] += np.bincount(index.ravel(), minlength=256)[: self.classes]
         for (one, other), counts in self.pairs.items():
             known = (maps[one] != NODATA) & (maps[other] != NODATA)
             flat = maps[one][known].astype(np.int64) * self.classes + maps[other][known]
