@@ -19,7 +19,7 @@ from mapmend.core.manifest import two_dates
 from mapmend.data.leaks import check_leaks
 from mapmend.data.prepare import prepare
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
-from mapmend.data.sites import Prepared
+from mapmend.data.sites import Prepared, load_prepared
 from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
 from mapmend.nn.model_folder import read_card
 from mapmend.predict.assembled import Tricks, assembled_predictor
@@ -30,9 +30,11 @@ from mapmend.predict.executors.shard import Shard
 from mapmend.predict.job import MapResult, estimate_scene, predict_scene, predict_shard
 from mapmend.predict.predictor import Precision, Predictor
 from mapmend.project import Project
+from mapmend.pseudo.job import PseudoResult
+from mapmend.pseudo.labelling import pseudo_sites
+from mapmend.row import Step
+from mapmend.stages import MODEL, TRAINING, labels_folder, models_of, predicting_models, training_folders
 from mapmend.training import console, train_project
-
-TRAINING, MODEL = "training", "model"
 
 
 def prepare_step(project: Project, out: Path) -> Prepared:
@@ -76,7 +78,31 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
         start_from: a model whose weights to go on from, as far as they fit.
         device: auto, cpu, cuda or mps.
     """
+    step = project.row.last.get("train")
+    if start_from is None and step is not None and step.source:
+        [start_from] = models_of(project.row, step, out)
     return train_project(project, out, out / TRAINING, out / MODEL, start_from=start_from, device=device)
+
+
+def earlier_step(project: Project, step: Step, out: Path, *, device: str = "auto") -> None:
+    """Do a training or a labelling that comes before the last training of a row."""
+    if step.verb == "pseudo":
+        pseudo_step(project, step, out, device=device)
+        return
+    start_from = models_of(project.row, step, out)[0] if step.source else None
+    folders = training_folders(project.row, step, out)
+    train_project(project.at(step), out, *folders, start_from=start_from, device=device)
+
+
+def pseudo_step(project: Project, step: Step, out: Path, *, device: str = "auto") -> PseudoResult:
+    """Label the project's places that have no label, by the models that the step goes on from."""
+    models, settings = models_of(project.row, step, out), project.at(step).pseudo_settings()
+    sites = load_prepared(out / PREPARED).sites
+    result = pseudo_sites(sites, models, labels_folder(step, out), settings, device=device)
+    for row in result.table.classes:
+        share = "" if row.kept_share is None else f", {100 * row.kept_share:.1f} % of what is shown"
+        console.print(f"labels: {row.name}: {row.kept} pixels{share}", soft_wrap=True, highlight=False)
+    return result
 
 
 @dataclass(frozen=True)
@@ -118,10 +144,11 @@ def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[s
     aoi = options.aoi or project.aoi
     named = _probabilities(project, options)
     asked, risk = options.certain or settings.certain, options.risk or settings.risk
-    models, tricks = options.models or (out / MODEL,), _tricks(project, options)
+    models, tricks = options.models or predicting_models(project, out), _tricks(project, options)
+    modalities = tuple(read_card(models[0]).sensors)
     wanted = wanted_certain(models, tricks, asked, risk, options.certain_reference) if asked else None
     for job in _tracked(jobs, "mapping"):
-        given, shown = (predictor, job.scene(aoi), job.folder), len(jobs) == 1
+        given, shown = (predictor, job.scene(aoi, modalities), job.folder), len(jobs) == 1
         made: MapResult | None
         if options.shard is None:
             made = predict_scene(*given, block=options.block, progress=shown, probabilities=named)
@@ -141,7 +168,10 @@ def estimate_step(project: Project, out: Path, options: PredictOptions) -> Estim
     predictor = on_backend(project_predictor(project, out, options), backend, [job.folder for job in jobs])
     aoi = options.aoi or project.aoi
     named = _probabilities(project, options)
-    return total(estimate_scene(predictor, job.scene(aoi), block=options.block, probabilities=named) for job in jobs)
+    modalities = tuple(read_card((options.models or predicting_models(project, out))[0]).sensors)
+    return total(
+        estimate_scene(predictor, job.scene(aoi, modalities), block=options.block, probabilities=named) for job in jobs
+    )
 
 
 def wanted_certain(
@@ -202,7 +232,7 @@ def project_predictor(project: Project, out: Path, options: PredictOptions) -> P
     """The project's model, or the one that is asked for, with the project's settings unless others are asked for."""
     settings = project.predict_settings()
     return assembled_predictor(
-        options.models or (out / MODEL,),
+        options.models or predicting_models(project, out),
         _tricks(project, options),
         window=options.window or settings.window,
         overlap=options.overlap if options.overlap is not None else settings.overlap,

@@ -33,6 +33,7 @@ from mapmend.nn.model_folder import ModelCard, load_model, model_hash, read_card
 from mapmend.nn.spec import NetworkSpec
 from mapmend.nn.warm_start import warm_start
 from mapmend.project import Project
+from mapmend.stages import learned_identity, learned_sites
 from mapmend.train.config import LoopConfig
 from mapmend.train.loop import fit
 
@@ -87,7 +88,7 @@ def train_project(
         device: auto, cpu, cuda or mps.
     """
     method, _, data, loop, own = project.train_settings()
-    prepared = load_prepared(out / PREPARED)
+    prepared = learned_sites(load_prepared(out / PREPARED), data, out)
     prepared = replace(prepared, sites=with_fewer_labels(prepared.sites, data.labelled_share, loop.seed))
     if method.pair(own):
         given = _of_pairs(project, prepared)
@@ -184,7 +185,7 @@ def _train(
         origin = warm_start(network, other, card, other_card)
         places += trained_places(other_card.provenance, start_from) or ()
     console.print(f"weights: {origin.describe()}", soft_wrap=True, highlight=False)
-    told: dict[str, object] = {"prepared": file_hash(out / PREPARED)}
+    told: dict[str, object] = {"prepared": file_hash(out / PREPARED), **learned_identity(data, out)}
     if not validates:
         told["unseen"] = [part.describe() for part in parts]
     start = {"weights": origin.describe(), "from": model_hash(start_from) if start_from is not None else None}
