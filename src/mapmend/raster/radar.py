@@ -147,7 +147,8 @@ def half_window(side: str) -> npt.NDArray[np.float64]:
         "down_left": rows - cols,
         "up_right": cols - rows,
     }[side]
-    return (toward >= 0).astype(np.float64)
+    half: npt.NDArray[np.float64] = (toward >= 0).astype(np.float64)
+    return half
 
 
 def _moments(power: Floats, valid: Bool, window: npt.NDArray[np.float64]) -> tuple[Floats, Floats]:
