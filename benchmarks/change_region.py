@@ -47,7 +47,7 @@ def map_landscape(demo: Path, folder: Path, side: int, seed: int) -> dict[str, P
     (folder / "project.yaml").write_text((demo / "project.yaml").read_text())
     project = replace(load_project(folder / "project.yaml"), name="region")
     prepare_step(project, folder)
-    [out] = predict_step(project, folder, PredictOptions(model=demo / "model")).values()
+    [out] = predict_step(project, folder, PredictOptions(models=(demo / "model",))).values()
     truth = {name: folder / f"landscape/truth_{date}.tif" for name, date in zip(TRUTHS, DATES, strict=True)}
     return {**{name: out / f"{name}.tif" for name in MAPS}, **truth}
 

@@ -1,6 +1,7 @@
 """Calibration as a step of training: what it is fitted to, what the model's card keeps of it, and what it costs."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +13,18 @@ from tests.projects import LOOP, TINY, small_project
 
 from mapmend import calibrate as module
 from mapmend.core.calibration import KINDS
-from mapmend.core.errors import LegendError, ProjectError
+from mapmend.core.errors import LegendError, ModelError, ProjectError
 from mapmend.core.grid import Window
 from mapmend.data.sites import load_prepared
 from mapmend.data.splits import SitePart
 from mapmend.nn.model_folder import model_hash, read_card
+from mapmend.predict.assembled import Tricks
 from mapmend.predict.job import predict_scene
 from mapmend.predict.predictor import load_predictor
 from mapmend.predict.scene import Scene
 from mapmend.project import load_project
 from mapmend.reporting import report_project
-from mapmend.steps import PredictOptions, estimate_step, predict_step, prepare_step, train_step
+from mapmend.steps import PredictOptions, estimate_step, predict_step, prepare_step, train_step, wanted_certain
 
 
 def trained(folder, **settings):
@@ -120,6 +122,22 @@ def test_the_reference_is_not_looked_at(tmp_path):
     site = load_prepared(tmp_path / "out/prepared/prepared.json").sites[0]
     Path(site.reference).unlink()
     assert read_card(train_step(project, tmp_path / "out")).calibration is not None
+
+
+def test_thresholds_of_a_model_alone_are_not_used_with_views_or_several_models(done):
+    model = done[2]
+    for models, tricks in (((model,), Tricks(views=4)), ((model, model), Tricks())):
+        with pytest.raises(ModelError, match="thresholds are of its own probabilities"):
+            wanted_certain(models, tricks, ("left",), 0.05)
+
+
+def test_views_of_a_project_and_several_models_reach_its_map(done, tmp_path):
+    out, project, model = done
+    shutil.copytree(out / "prepared", tmp_path / "prepared")
+    project = replace(project, steps={**project.steps, "predict": {"window": 64, "views": 4}})
+    [folder] = predict_step(project, tmp_path, PredictOptions(device="cpu", models=(model, model))).values()
+    told = json.loads((folder / "mapmend.json").read_text())["config"]
+    assert told["combined"] == "views" and told["members"][0]["combined"] == "mean"
 
 
 def test_without_held_out_blocks_there_is_a_note_and_no_calibration(tmp_path, capsys):

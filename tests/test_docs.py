@@ -55,7 +55,9 @@ def settings_fields():
 
 
 def test_every_setting_is_explained():
-    rows = {row[0]: row for name in ("audit", "noise", "sample", "project-file") for row in tables(page(name))}
+    rows = {
+        row[0]: row for name in ("audit", "noise", "pseudo", "sample", "project-file") for row in tables(page(name))
+    }
     found = list(settings_fields())
     assert len({cls for cls, _ in found}) >= 7
     for cls, field in found:

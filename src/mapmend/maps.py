@@ -12,6 +12,7 @@ from mapmend.core.provenance import RECORD
 from mapmend.data.sites import Prepared, PreparedSite, load_prepared
 from mapmend.predict.scene import Scene
 from mapmend.project import OLD_IS_BEFORE, Project
+from mapmend.raster.reading import ImageSource
 from mapmend.raster.stac import ITEM, write_collection, write_item
 
 PREPARED, MAPS, CHANGES = "prepared/prepared.json", "map", "change"
@@ -45,15 +46,15 @@ class MapJob:
         """The earlier date, where the finished map has its classes; of a map that is the change itself, None."""
         return self.before if (self.folder / "class_before.tif").is_file() else None
 
-    def scene(self, aoi: Path | None) -> Scene:
-        """What the predictor reads."""
+    def scene(self, aoi: Path | None, modalities: Sequence[str] = ()) -> Scene:
+        """What the predictor reads: of a site that has all of these modalities, their images alone."""
         return Scene(
             self.site.name,
-            self.site.sources,
+            _chosen(self.site, modalities),
             self.site.grid,
             self.site.date,
             str(aoi) if aoi is not None else None,
-            before=self.before.sources if self.before is not None else (),
+            before=_chosen(self.before, modalities) if self.before is not None else (),
             date_before=self.before.date if self.before is not None else "",
         )
 
@@ -69,6 +70,13 @@ class MapJob:
             dates=(self.before.date, self.site.date),
             name=self.site.name,
         )
+
+
+def _chosen(site: PreparedSite, modalities: Sequence[str]) -> tuple[ImageSource, ...]:
+    images = {image.modality: image.source for image in site.images}
+    if not modalities or not set(modalities) <= set(images):
+        return site.sources
+    return tuple(images[name] for name in modalities)
 
 
 def map_jobs(project: Project, out: Path) -> list[MapJob]:

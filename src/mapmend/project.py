@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,12 +18,14 @@ from mapmend.core.plain import read_yaml, suggestion
 from mapmend.core.sensor import Sensor, load_sensor
 from mapmend.core.settings import from_mapping, settings, split_mapping
 from mapmend.core.three_state import RISKS
+from mapmend.pseudo.settings import PseudoSettings
+from mapmend.row import VERBS, Row, Step, read_row
 from mapmend.train.config import LoopConfig
 
 if TYPE_CHECKING:
     from mapmend.methods.method import Method
 
-VERBS = ("prepare", "train", "predict", "change", "report")
+__all__ = ["VERBS", "Project", "load_project"]
 EVERY_CLASS = "all"  # what `probabilities` may say instead of names
 OLD_IS_BEFORE = "before"  # what `old` says for the earlier map
 
@@ -60,12 +62,16 @@ class DataSettings:
         photometric: strength of random contrast and brightness; 0 for none.
         labelled_share: share of the labelled places whose labels are learned from, to see what fewer would give; the
             others are places without a label. Drawn by the seed: a smaller share is part of a larger one.
+        sensors: those whose images are looked at, of places that have all of them; all sensors when empty.
+        labels: name of an earlier step `pseudo`, whose labels are learned from in the place of the manifest's.
     """
 
     crop: Annotated[int, Field(ge=32)] = 256
     validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.2
     photometric: Annotated[float, Field(ge=0, lt=1)] = 0.2
     labelled_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    sensors: tuple[str, ...] = ()
+    labels: str = ""
 
 
 @settings
@@ -99,6 +105,9 @@ class PredictSettings:
         entropy: write how undecided the model is: 0 where it is sure, 1 where all classes are equally likely.
         certain: classes of which a three-state map is written: the class, not the class, cannot tell.
         risk: the largest share of errors in what these maps say, against held-out labels: 0.01, 0.02, 0.05, 0.1 or 0.2.
+        views: how often a window is looked at, and the mean taken: once, in its four flips, turned as well (8), or
+            flipped at six sizes from half to one and three quarters (24). It costs as many predictions; 24 cost 35.
+        suppress: classes that the map never shows, such as a background: what is left shares their probability.
     """
 
     window: Annotated[int, Field(ge=32)] | None = None
@@ -112,6 +121,8 @@ class PredictSettings:
     entropy: bool = False
     certain: tuple[str, ...] = ()
     risk: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    views: Literal[1, 4, 8, 24] = 1
+    suppress: tuple[str, ...] = ()
 
 
 @settings
@@ -136,6 +147,7 @@ class PrepareSettings:
 
 _SETTINGS: Mapping[str, type[Any]] = {
     "prepare": PrepareSettings,
+    "pseudo": PseudoSettings,
     "predict": PredictSettings,
     "change": ChangeSettings,
     "report": ReportSettings,
@@ -178,7 +190,9 @@ class Project:
     Attributes:
         folder: where relative paths to legends, sensor cards and the area of interest start.
         data: where relative paths of scenes and references start.
-        steps: verbs in their order, with what the file says about each.
+        steps: verbs in their order, with what the file says about each; of several trainings, the last and what comes
+            after it.
+        row: all steps with their names.
         score_legend: legend of the references, in which maps are shown and scored; the project's own by default.
         score_crosswalk: from the project's legend to that one.
         listed: whether the file lists its steps; where it does not, `change` is done if there is something to compare.
@@ -198,6 +212,15 @@ class Project:
     score_legend: Legend
     score_crosswalk: Crosswalk
     listed: bool = True
+    row: Row = Row((), {})
+
+    def at(self, step: Step) -> Project:
+        """The project as a training or labelling before the last one sees it."""
+        return replace(self, steps={step.verb: step.own}, row=Row((), {step.verb: step}), listed=True)
+
+    def pseudo_settings(self) -> PseudoSettings:
+        """How labels are made."""
+        return from_mapping(PseudoSettings, self.steps.get("pseudo", {}), where=self.path)
 
     def train_settings(self) -> tuple[type[Method], NetworkSettings, DataSettings, LoopConfig, Any]:
         """The method's class, and the settings of network, data, loop and method."""
@@ -270,6 +293,7 @@ def load_project(path: str | Path, data: Path | None = None) -> Project:
     if aoi is not None and not aoi.is_file():
         raise ProjectError(f"no such file: {aoi}", where=f"{path}: aoi", fix="correct the path")
     legend = load_legend(document.legend, folder)
+    row = read_row(document.steps, path, _check)
     score_legend, score_crosswalk = _scored_as(document.score_as, legend, folder)
     project = Project(
         document.name,
@@ -282,11 +306,16 @@ def load_project(path: str | Path, data: Path | None = None) -> Project:
         document.reference,
         aoi,
         document.seed,
-        _steps(document.steps, path),
+        {verb: step.own for verb, step in row.last.items()},
         score_legend,
         score_crosswalk,
         listed=bool(document.steps),
+        row=row,
     )
+    for step in row.earlier:
+        if step.verb == "train":
+            _check_matrix(project.at(step))
+    _check_sensors(project)
     _check_change(project)
     _check_probabilities(project)
     _check_matrix(project)
@@ -313,7 +342,8 @@ def _check_probabilities(project: Project) -> None:
         )
     asked = settings.probabilities
     asked = (asked,) if isinstance(asked, str) else asked
-    for key, names in (("probabilities", set(asked) - {EVERY_CLASS}), ("certain", set(settings.certain))):
+    named = {"certain": settings.certain, "suppress": settings.suppress}
+    for key, names in (("probabilities", set(asked) - {EVERY_CLASS}), *((k, set(v)) for k, v in named.items())):
         for name in sorted(names):
             try:
                 project.legend.index_of(name)
@@ -344,6 +374,18 @@ def _check_matrix(project: Project) -> None:
                 )
 
 
+def _check_sensors(project: Project) -> None:
+    """Refuse sensors that the project does not have."""
+    for step in (*project.row.earlier, *project.row.last.values()):
+        if step.verb == "train":
+            for name in project.at(step).train_settings()[2].sensors:
+                if name not in project.sensors:
+                    where = f"{project.path}: train: sensors"
+                    raise ProjectError(
+                        f"sensor '{name}' is unknown", where=where, fix=suggestion(name, project.sensors)
+                    )
+
+
 def _check_change(project: Project) -> None:
     """Refuse, before anything is trained, what would stop `change` at the end."""
     if "change" not in project.steps:
@@ -372,25 +414,6 @@ def _refuse_change_of_change(method: type[Method], own: Any, where: str) -> None
             where=where,
             fix="leave out `change`, or use a method that learns classes",
         )
-
-
-def _steps(entries: Sequence[str | Mapping[str, Any]], path: Path) -> Mapping[str, Mapping[str, Any]]:
-    steps: dict[str, Mapping[str, Any]] = {}
-    for number, entry in enumerate(entries, start=1):
-        where = f"{path}: steps, entry {number}"
-        named = {entry: {}} if isinstance(entry, str) else entry
-        if len(named) != 1:
-            raise ProjectError("is not one verb with its settings", where=where, fix="write `- train: {steps: 600}`")
-        [(verb, settings)] = named.items()
-        if verb not in VERBS:
-            raise ProjectError(f"unknown step '{verb}'", where=where, fix=suggestion(verb, VERBS))
-        if verb in steps:
-            raise ProjectError(f"step '{verb}' is given twice", where=where, fix="keep one")
-        steps[verb] = settings or {}
-        _check(verb, steps[verb], f"{where}: {verb}")
-    if list(steps) != [verb for verb in VERBS if verb in steps]:
-        raise ProjectError(f"steps are out of order: {', '.join(steps)}", where=path, fix=f"order: {', '.join(VERBS)}")
-    return steps or dict.fromkeys(VERBS, {})
 
 
 def _check(verb: str, settings: Mapping[str, Any], where: str) -> None:

@@ -36,7 +36,7 @@ from mapmend.report.page import write_report
 from mapmend.report.panel import draw_panel
 from mapmend.report.reliability import Reliability, reliability_of
 from mapmend.report.score import score_change, score_site
-from mapmend.steps import MODEL, TRAINING
+from mapmend.stages import MODEL, TRAINING
 from mapmend.train.log import read_log
 
 _SPARSE = 0.5  # share of pixels without a label from which on it is no map

@@ -16,14 +16,16 @@ from mapmend.core.errors import JobError, MapmendError
 from mapmend.core.provenance import value_hash
 from mapmend.project import Project
 from mapmend.reporting import RunResult, report_project
+from mapmend.stages import MODEL
 from mapmend.steps import (
-    MODEL,
     PredictOptions,
     change_step,
+    earlier_step,
     has_pairs,
     is_first_process,
     predict_step,
     prepare_step,
+    pseudo_step,
     train_step,
 )
 from mapmend.training import console
@@ -51,15 +53,22 @@ def run(project: Project, out: Path, *, device: str = "auto") -> RunResult:
         MapmendError: an input or a setting is wrong, or `out` holds another project's results.
         Preempted: a signal came; the same call goes on.
     """
+    if is_first_process():
+        console.print("[bold]prepare[/bold]")
+        with claimed(project, out, "prepare"):
+            prepare_step(project, out)
+    for step in project.row.earlier:
+        console.print(f"[bold]{step.verb}[/bold] {step.name}")
+        if step.verb == "train" or is_first_process():
+            with claimed(project, out, f"{step.verb} {step.name}"):
+                earlier_step(project, step, out, device=device)
     verbs: dict[str, Callable[[], object]] = {
-        "prepare": lambda: prepare_step(project, out),
         "train": lambda: train_step(project, out, device=device),
+        "pseudo": lambda: pseudo_step(project, project.row.last["pseudo"], out, device=device),
         "predict": lambda: predict_step(project, out, PredictOptions(device=device)),
         "change": lambda: change_step(project, out),
     }
-    for verb in [verb for verb in verbs if verb == "prepare" or verb in project.steps]:
-        if verb == "prepare" and not is_first_process():
-            continue
+    for verb in [verb for verb in verbs if verb in project.steps]:
         if verb == "change" and not project.listed and not has_pairs(project, out):
             continue
         console.print(f"[bold]{verb}[/bold]")

@@ -14,26 +14,30 @@ from mapmend.beforehand import check_beforehand
 from mapmend.certain import CertainMap, WantedCertain, of_model, of_reference, write_certain
 from mapmend.change.job import change_maps
 from mapmend.change.record import ChangeResult
-from mapmend.core.errors import JobError, ManifestError
+from mapmend.core.errors import JobError, ManifestError, ModelError
 from mapmend.core.legend import Legend
 from mapmend.core.manifest import two_dates
 from mapmend.data.leaks import check_leaks
 from mapmend.data.prepare import prepare
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
-from mapmend.data.sites import Prepared
+from mapmend.data.sites import Prepared, load_prepared
 from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
 from mapmend.nn.model_folder import read_card
+from mapmend.predict.assembled import Tricks, assembled_predictor
+from mapmend.predict.augmented import Views
 from mapmend.predict.backends.choose import Backend, on_backend
 from mapmend.predict.estimate import Estimate, total
 from mapmend.predict.executors.local import work_through
 from mapmend.predict.executors.ray import Ray
 from mapmend.predict.executors.shard import Shard
 from mapmend.predict.job import MapResult, estimate_scene, predict_scene, predict_shard
-from mapmend.predict.predictor import Precision, Predictor, load_predictor
+from mapmend.predict.predictor import Precision, Predictor
 from mapmend.project import Project
+from mapmend.pseudo.job import PseudoResult
+from mapmend.pseudo.labelling import pseudo_sites
+from mapmend.row import Step
+from mapmend.stages import MODEL, TRAINING, labels_folder, models_of, predicting_models, training_folders
 from mapmend.training import console, train_project
-
-TRAINING, MODEL = "training", "model"
 
 
 def prepare_step(project: Project, out: Path) -> Prepared:
@@ -77,14 +81,38 @@ def train_step(project: Project, out: Path, *, start_from: Path | None = None, d
         start_from: a model whose weights to go on from, as far as they fit.
         device: auto, cpu, cuda or mps.
     """
+    step = project.row.last.get("train")
+    if start_from is None and step is not None and step.source:
+        [start_from] = models_of(project.row, step, out)
     return train_project(project, out, out / TRAINING, out / MODEL, start_from=start_from, device=device)
+
+
+def earlier_step(project: Project, step: Step, out: Path, *, device: str = "auto") -> None:
+    """Do a training or a labelling that comes before the last training of a row."""
+    if step.verb == "pseudo":
+        pseudo_step(project, step, out, device=device)
+        return
+    start_from = models_of(project.row, step, out)[0] if step.source else None
+    folders = training_folders(project.row, step, out)
+    train_project(project.at(step), out, *folders, start_from=start_from, device=device)
+
+
+def pseudo_step(project: Project, step: Step, out: Path, *, device: str = "auto") -> PseudoResult:
+    """Label the project's places that have no label, by the models that the step goes on from."""
+    models, settings = models_of(project.row, step, out), project.at(step).pseudo_settings()
+    sites = load_prepared(out / PREPARED).sites
+    result = pseudo_sites(sites, models, labels_folder(step, out), settings, device=device)
+    for row in result.table.classes:
+        share = "" if row.kept_share is None else f", {100 * row.kept_share:.1f} % of what is shown"
+        console.print(f"labels: {row.name}: {row.kept} pixels{share}", soft_wrap=True, highlight=False)
+    return result
 
 
 @dataclass(frozen=True)
 class PredictOptions:
     """What the command line may ask of a prediction; None leaves it to the project or the model."""
 
-    model: Path | None = None
+    models: tuple[Path, ...] = ()
     aoi: Path | None = None
     window: int | None = None
     overlap: int | None = None
@@ -100,6 +128,8 @@ class PredictOptions:
     backend: Backend | None = None
     cluster: Ray | None = None
     entropy: bool = False
+    views: Views | None = None
+    suppress: tuple[str, ...] = ()
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -119,10 +149,12 @@ def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[s
     aoi = options.aoi or project.aoi
     named = _probabilities(project, options)
     asked, risk = options.certain or settings.certain, options.risk or settings.risk
-    wanted = wanted_certain(options.model or out / MODEL, asked, risk, options.certain_reference) if asked else None
+    models, tricks = options.models or predicting_models(project, out), _tricks(project, options)
+    modalities = tuple(read_card(models[0]).sensors)
+    wanted = wanted_certain(models, tricks, asked, risk, options.certain_reference) if asked else None
     entropy = options.entropy or settings.entropy
     for job in _tracked(jobs, "mapping"):
-        given = (predictor, job.scene(aoi), job.folder)
+        given = (predictor, job.scene(aoi, modalities), job.folder)
         more: dict[str, Any] = {
             "block": options.block,
             "progress": len(jobs) == 1,
@@ -148,16 +180,20 @@ def estimate_step(project: Project, out: Path, options: PredictOptions) -> Estim
     predictor = on_backend(project_predictor(project, out, options), backend, [job.folder for job in jobs])
     aoi = options.aoi or project.aoi
     named = _probabilities(project, options)
+    modalities = tuple(read_card((options.models or predicting_models(project, out))[0]).sensors)
     entropy = options.entropy or project.predict_settings().entropy
     more: dict[str, Any] = {"block": options.block, "probabilities": named, "entropy": entropy}
-    return total(estimate_scene(predictor, job.scene(aoi), **more) for job in jobs)
+    return total(estimate_scene(predictor, job.scene(aoi, modalities), **more) for job in jobs)
 
 
-def wanted_certain(model: Path, names: Sequence[str], risk: float, reference: Path | None = None) -> WantedCertain:
+def wanted_certain(
+    models: Sequence[Path], tricks: Tricks, names: Sequence[str], risk: float, reference: Path | None = None
+) -> WantedCertain:
     """What three-state maps are to be made of, read once; refuses what would stop them after hours of mapping.
 
     Args:
-        model: folder of the model, whose thresholds are used unless a reference is given.
+        models: folders of the models; the thresholds of a single one are used unless a reference is given.
+        tricks: that the map is made with; thresholds are of a model without any.
         names: of the classes.
         risk: largest share of errors; with the model's thresholds one of `core.three_state.RISKS`.
         reference: class raster or polygons of a part of the map.
@@ -165,11 +201,18 @@ def wanted_certain(model: Path, names: Sequence[str], risk: float, reference: Pa
     Raises:
         MapmendError: no such class, thresholds or file.
     """
+    model = models[0]
     card = read_card(model)
     legend = Legend.from_dict(card.legend, where=model)
     known = tuple(legend.names[legend.index_of(name)] for name in names)
     if reference is not None and not reference.is_file():
         raise ManifestError("no such file", where=reference, fix="correct the path")
+    if reference is None and (tricks.any or len(models) > 1):
+        raise ModelError(
+            "a model's thresholds are of its own probabilities, not of several models', views' or suppressed classes'",
+            where=model,
+            fix="give --certain-reference, or map with the model alone",
+        )
     thresholds = of_model(card.metrics, known, risk, model) if reference is None else None
     return WantedCertain(legend, known, risk, thresholds, reference)
 
@@ -200,14 +243,20 @@ def _probabilities(project: Project, options: PredictOptions) -> tuple[str, ...]
 def project_predictor(project: Project, out: Path, options: PredictOptions) -> Predictor:
     """The project's model, or the one that is asked for, with the project's settings unless others are asked for."""
     settings = project.predict_settings()
-    return load_predictor(
-        options.model or out / MODEL,
+    return assembled_predictor(
+        options.models or predicting_models(project, out),
+        _tricks(project, options),
         window=options.window or settings.window,
         overlap=options.overlap if options.overlap is not None else settings.overlap,
         batch=options.batch or settings.batch,
         precision=options.precision or settings.precision,
         device=options.device,
     )
+
+
+def _tricks(project: Project, options: PredictOptions) -> Tricks:
+    settings = project.predict_settings()
+    return Tricks(options.views or settings.views, options.suppress or settings.suppress)
 
 
 def change_step(project: Project, out: Path) -> dict[str, ChangeResult]:

@@ -15,7 +15,6 @@ from torch.utils.data import Dataset
 from mapmend.calibrate import calibrate
 from mapmend.core.errors import LabelError, ManifestError, ProjectError
 from mapmend.core.grid import ground_pixel_size
-from mapmend.core.legend import Legend
 from mapmend.core.places import TRAINED_ON, TrainedPlace, merged, trained_places
 from mapmend.core.provenance import file_hash, provenance
 from mapmend.core.sensor import Sensor
@@ -26,6 +25,7 @@ from mapmend.data.pairs import PairValidationSet
 from mapmend.data.samples import TrainingSet, ValidationSet
 from mapmend.data.sites import Prepared, PreparedSite, channel_statistics, load_prepared
 from mapmend.data.splits import SitePart, split_sites, with_fewer_labels
+from mapmend.data.unlabelled import UnlabelledSet, unlabelled_sites
 from mapmend.maps import PREPARED
 from mapmend.methods.method import Method
 from mapmend.nn.build import build_network
@@ -33,6 +33,7 @@ from mapmend.nn.model_folder import ModelCard, load_model, model_hash, read_card
 from mapmend.nn.spec import NetworkSpec
 from mapmend.nn.warm_start import warm_start
 from mapmend.project import Project
+from mapmend.stages import learned_identity, learned_sites
 from mapmend.train.config import LoopConfig
 from mapmend.train.loop import fit
 
@@ -87,13 +88,13 @@ def train_project(
         device: auto, cpu, cuda or mps.
     """
     method, _, data, loop, own = project.train_settings()
-    prepared = load_prepared(out / PREPARED)
+    prepared = learned_sites(load_prepared(out / PREPARED), data, out)
     prepared = replace(prepared, sites=with_fewer_labels(prepared.sites, data.labelled_share, loop.seed))
     if method.pair(own):
         given = _of_pairs(project, prepared)
     else:
         parts = split_sites(prepared.labelled, block=data.crop, share=data.validation_share, seed=loop.seed)
-        given = _of_parts(project, prepared.legend, parts)
+        given = _of_parts(project, prepared, parts)
     return _train(project, out, given, training_folder, model_folder, start_from, device, validates=True)
 
 
@@ -121,18 +122,31 @@ def train_unseen(
             where=project.path,
             fix="name a method of one date, like `method: supervised`",
         )
-    given = _of_parts(project, load_prepared(out / PREPARED).legend, parts)
+    given = _of_parts(project, load_prepared(out / PREPARED), parts)
     return _train(project, out, given, training_folder, model_folder, None, device, validates=False)
 
 
-def _of_parts(project: Project, legend: Legend, parts: Sequence[SitePart]) -> Given:
+def _of_parts(project: Project, prepared: Prepared, parts: Sequence[SitePart]) -> Given:
     method, _, data, loop, own = project.train_settings()
+    legend = prepared.legend
     own = method.configured(own, _label_ratio([part.site for part in parts if part.trains]))
-    training = TrainingSet(parts, legend, data.crop, loop.seed, label_pixels=method.sees_label_pixels(own))
+    training = TrainingSet(
+        parts,
+        legend,
+        data.crop,
+        loop.seed,
+        label_pixels=method.sees_label_pixels(own),
+        confidence=method.sees_confidence(own),
+    )
     frequencies = training.frequencies() if method.knows_frequencies(own) else ()
     validation = ValidationSet(parts, legend, data.crop)
     sites = [part.site for part in parts]
-    return Given(sites, parts, training, validation, tuple(map(int, training.counts)), frequencies, own)
+    loaders: Mapping[str, Dataset[Any]] = {method.loaders[0]: training}
+    if UNLABELLED in method.loaders:
+        others = unlabelled_sites(prepared.sites)
+        loaders = {**loaders, UNLABELLED: UnlabelledSet(others, legend, data.crop, loop.seed)}
+        sites += others
+    return Given(sites, parts, loaders, validation, tuple(map(int, training.counts)), frequencies, own)
 
 
 def _of_pairs(project: Project, prepared: Prepared) -> Given:
@@ -184,7 +198,7 @@ def _train(
         origin = warm_start(network, other, card, other_card)
         places += trained_places(other_card.provenance, start_from) or ()
     console.print(f"weights: {origin.describe()}", soft_wrap=True, highlight=False)
-    told: dict[str, object] = {"prepared": file_hash(out / PREPARED)}
+    told: dict[str, object] = {"prepared": file_hash(out / PREPARED), **learned_identity(data, out)}
     if not validates:
         told["unseen"] = [part.describe() for part in parts]
     start = {"weights": origin.describe(), "from": model_hash(start_from) if start_from is not None else None}

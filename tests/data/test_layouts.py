@@ -125,3 +125,11 @@ def test_masks_by_class_and_bands_in_a_list(folder):
     assert (row.masks, row.label_rest) == ((("a", str(folder / "label/one.png")),), "b")
     with pytest.raises(ManifestError, match=r"label/nine\.png"):
         check_files(read_scenes([{"site": "x", "image": "A/one.png", "label": {"a": "label/nine.png"}}], folder), "x")
+
+
+def test_a_range_of_names_is_taken_without_a_list(folder):
+    rows = read_scenes([{**PAIRS, "first": "one", "last": "three.5", "split": "train"}], folder)
+    assert {row.site for row in rows} == {"one", "three.5"}
+    assert {row.site for row in read_scenes([{**PAIRS, "last": "one"}], folder)} == {"four 4", "one"}
+    with pytest.raises(ManifestError, match="no name lies between 'x' and ''; they go from four 4 to two"):
+        read_scenes([{**PAIRS, "first": "x"}], folder)

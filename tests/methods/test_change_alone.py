@@ -206,7 +206,7 @@ def test_a_phi_of_other_units_is_refused(tmp_path):
     save_model(tmp_path / "phi", network, card_of(network, bands, sensors={"s1": card.to_dict()}))
     method = make("c2f2", phi="phi")
     method.bands = bands
-    for change, told in (({}, ""), ({"unit": "linear power"}, "'s1' with unit dB, and the image's has linear power")):
+    for change, told in (({}, ""), ({"unit": "power"}, "'s1' with unit dB, and the image's has power")):
         method.sensors = {"s1": replace(card, **change)}
         if told:
             with pytest.raises(ModelError, match=told):

@@ -96,6 +96,7 @@ class TinyNetwork(nn.Module):
         )
         self.decoder = nn.Conv2d(8, 3, 1)
         self.register_buffer("mean", torch.tensor(100.0))
+        self.register_buffer("std", torch.tensor(60.0))
 
     @property
     def head(self):
@@ -105,7 +106,7 @@ class TinyNetwork(nn.Module):
         return self.decoder(self.decoded(image, valid))
 
     def decoded(self, image, valid):
-        return self.encoder(((image.float() - self.mean) / 60) * valid)
+        return self.encoder(((image.float() - self.mean) / self.std) * valid)
 
     def at_image(self, maps, image):
         return maps

@@ -10,7 +10,7 @@ import typer
 from rasterio.errors import NotGeoreferencedWarning
 
 from mapmend import __version__
-from mapmend.cli import audits, benches, judging, maps, projects, samples
+from mapmend.cli import audits, benches, judging, labels, maps, projects, samples
 from mapmend.core.errors import MapmendError
 from mapmend.core.preemption import Preempted
 from mapmend.raster.opening import NotGeoreferenced
@@ -30,6 +30,7 @@ _VERBS = (
     projects.train,
     maps.predict,
     maps.change,
+    labels.pseudo,
     audits.audit,
     projects.report,
     samples.sample,

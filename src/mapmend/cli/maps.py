@@ -21,7 +21,10 @@ def predict(
         typer.Argument(metavar="PROJECT.yaml|IMAGE...|MAP", help="A project, a scene's files, or a map's folder."),
     ],
     out: Out = None,
-    model: Annotated[Path | None, typer.Option("--model", help="A model folder. Default: the project's own.")] = None,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option("--model", help="A model folder; of several, the mean counts. Default: the project's own."),
+    ] = None,
     before: Annotated[
         list[Path] | None, typer.Option("--before", help="An image of an earlier date, to be mapped with the change.")
     ] = None,
@@ -73,6 +76,12 @@ def predict(
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Of a processor. Default: all.")] = None,
     status: Annotated[bool, typer.Option("--status", help="Say how far it is, and do nothing.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Compare what is written with its checksums.")] = False,
+    views: Annotated[
+        int | None, typer.Option("--views", help="Looks at each window, of which the mean is taken: 1, 4, 8 or 24.")
+    ] = None,
+    suppress: Annotated[
+        list[str] | None, typer.Option("--suppress", metavar="CLASS", help="A class that the map never shows.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and write nothing.")] = False,
     data: Data = None,
     device: Device = "auto",
@@ -85,12 +94,13 @@ def predict(
         return
     if inputs[0].is_dir():
         raise ProjectError("is a folder", where=inputs[0], fix="give a project or images; a map's folder with --status")
+    from mapmend.core.settings import from_mapping
+    from mapmend.predict.assembled import Tricks, assembled_predictor
     from mapmend.predict.backends.choose import on_backend
     from mapmend.predict.executors.local import work_through
     from mapmend.predict.executors.ray import Ray
     from mapmend.predict.executors.shard import Shard
     from mapmend.predict.job import estimate_scene, predict_scene, predict_shard
-    from mapmend.predict.predictor import load_predictor
     from mapmend.predict.scene import mosaic_of_files, scene_of_files
     from mapmend.project import PredictSettings, load_project
     from mapmend.raster.stac import write_item
@@ -118,24 +128,29 @@ def predict(
             "a cluster does not share a job by shards", where="--shard", fix="give --shard or --executor"
         )
     cluster = Ray(ray_address or "", workers) if ray else None
+    asked = {"views": views} if views is not None else {}
+    looks = from_mapping(PredictSettings, asked, where="--views").views
+    tricks = Tricks(looks, tuple(suppress or ()))
     chances = tuple(probability or ())
     options = PredictOptions(
-        model,
-        aoi,
-        window,
-        overlap,
-        batch,
-        precision,
-        device,
-        chances,
-        tuple(certain or ()),
-        risk,
-        certain_reference,
-        block,
-        part,
-        backend,
-        cluster,
-        entropy,
+        models=tuple(model or ()),
+        aoi=aoi,
+        window=window,
+        overlap=overlap,
+        batch=batch,
+        precision=precision,
+        device=device,
+        probabilities=chances,
+        certain=tuple(certain or ()),
+        risk=risk,
+        certain_reference=certain_reference,
+        views=looks if views is not None else None,
+        suppress=tricks.suppress,
+        block=block,
+        shard=part,
+        backend=backend,
+        cluster=cluster,
+        entropy=entropy,
     )
     if inputs[0].suffix in (".yaml", ".yml"):
         if before or date or date_before or len(inputs) > 1:
@@ -153,12 +168,18 @@ def predict(
             maps = predict_step(project, folder, options)
         emit({"maps": {name: str(path) for name, path in maps.items()}}, json_file)
         return
-    if model is None or (out is None and not dry_run):
+    if not model or (out is None and not dry_run):
         raise ProjectError("image files need --model and --out", fix="or give a project file")
-    loaded = load_predictor(
-        model, window=window, overlap=overlap, batch=batch, precision=precision or "float32", device=device
+    predictor = assembled_predictor(
+        model,
+        tricks,
+        window=window,
+        overlap=overlap,
+        batch=batch,
+        precision=precision or "float32",
+        device=device,
     )
-    predictor = on_backend(loaded, backend or "torch", [out] if out is not None else ())
+    predictor = on_backend(predictor, backend or "torch", [out] if out is not None else ())
     area = str(aoi) if aoi else None
     if mosaic is not None:
         placed = placed_images(inputs, predictor.sensors, mosaic, grid, crs, gsd)
@@ -173,7 +194,7 @@ def predict(
         return
     assert out is not None
     share = risk or PredictSettings().risk
-    wanted = wanted_certain(model, options.certain, share, certain_reference) if options.certain else None
+    wanted = wanted_certain(model, tricks, options.certain, share, certain_reference) if options.certain else None
     result = (
         predict_scene(predictor, scene, out, **more, executor=cluster or work_through)
         if part is None

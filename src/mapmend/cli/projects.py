@@ -70,11 +70,14 @@ def train(
     opened = load_project(project, data)
     folder = folder_of(out, opened.name)
     from mapmend.run import claimed
-    from mapmend.steps import prepare_step, train_step
+    from mapmend.steps import earlier_step, prepare_step, train_step
 
     if "WORLD_SIZE" not in os.environ:  # several processes would prepare at once: they find it done
         with claimed(opened, folder, "prepare"):
             prepare_step(opened, folder)
+    for step in opened.row.earlier:
+        with claimed(opened, folder, f"{step.verb} {step.name}"):
+            earlier_step(opened, step, folder, device=device)
     with claimed(opened, folder, "train"):
         model = train_step(opened, folder, start_from=start_from, device=device)
     emit({"model": str(model)}, json_file)

@@ -37,6 +37,7 @@ class Row:
         label_rest: class of what the label does not mark; empty: no label there.
         label_band: number of the band, from 1, that holds the label's codes, of a raster that holds other things too.
         label_gsd: the label's own pixel size in metres, where the file does not show it.
+        label_confidence: raster of how sure the label is, 200·p in 8 bits, as `pseudo` and `predict` write it.
         trust: what kind of imperfection to expect of the label.
         split: train, val or test; empty leaves the choice to the tool.
         change: raster or polygons of what changed from the site's first to its last date, in a row of either.
@@ -56,6 +57,7 @@ class Row:
     label_rest: str | None = None
     label_band: int | None = None
     label_gsd: float | None = None
+    label_confidence: str | None = None
     trust: str = "noisy"
     split: str = ""
     change: str | None = None
@@ -78,7 +80,7 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-_PATHS = ("image", "valid", "label", "change")
+_PATHS = ("image", "valid", "label", "label_confidence", "change")
 
 
 def parse_manifest(text: str, *, where: str | Path, folder: Path) -> tuple[Row, ...]:
@@ -238,6 +240,8 @@ def _check_label(row: Row, where: str) -> None:
         raise ManifestError("has `change_band` and no `change_legend`", where=where, fix="say what its codes mean")
     if row.label_band and (row.label is None or row.masks):
         raise ManifestError("`label_band` is of a label with codes", where=where, fix="leave it out")
+    if row.label_confidence and row.label is None:
+        raise ManifestError("has `label_confidence` and no `label`", where=where, fix="add `label`")
     named = row.label_class or row.label_rest
     if row.label is None and named:
         raise ManifestError(f"names class '{named}' of a label, and no label", where=where, fix="add `label`")

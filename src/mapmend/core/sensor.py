@@ -16,7 +16,8 @@ from mapmend.core.errors import SensorError
 from mapmend.core.plain import given_file, parse, read_yaml, shipped, suggestion
 
 _STRICT = ConfigDict(extra="forbid")
-_MEANING = ("kind", "unit", "scale", "offset")  # of stored numbers
+_MEANING = ("kind", "unit", "scale", "offset", "clip", "speckle", "looks")  # of stored numbers
+RADAR_UNITS = ("dB", "power", "amplitude")
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 
@@ -78,7 +79,7 @@ class Sensor:
         bands: in the order of a file that holds them all.
         title: what a reader calls it.
         kind: optical, radar or generic; the bands of a generic card may be named at will.
-        unit: of the value that scale and offset give.
+        unit: of the value that scale and offset give; of radar dB, power or amplitude, which are read as decibels.
         scale: value = stored number · scale + offset.
         offset: see scale.
         valid_range: lowest and highest stored number that can be data.
@@ -86,6 +87,9 @@ class Sensor:
         nodata: stored number that marks missing data, also where a file does not say so.
         qa: rule for the product's quality band.
         dtypes: stored number types that fit; empty: all.
+        clip: of radar, least and largest decibels that are told apart; None for limits wider than any terrain.
+        speckle: of radar, the filter that its images go through when they are read: none, lee or refined_lee.
+        looks: of radar, the equivalent number of looks, by which such a filter knows how strong speckle is.
         licence: licence of the images and the attribution it asks for.
     """
 
@@ -103,6 +107,9 @@ class Sensor:
     nodata: float | None = None
     qa: QARule | None = None
     dtypes: tuple[str, ...] = ()
+    clip: tuple[float, float] | None = None
+    speckle: Literal["none", "lee", "refined_lee"] = "none"
+    looks: float = 4.0
     licence: str = ""
 
     def __post_init__(self) -> None:
@@ -116,12 +123,31 @@ class Sensor:
         for dtype in self.dtypes:
             if dtype not in _DTYPES:
                 raise SensorError(f"dtype '{dtype}' is unknown", where=where, fix=suggestion(dtype, _DTYPES))
+        self._check_radar(where)
         if self.valid_range is not None and not self.valid_range[0] < self.valid_range[1]:
             raise SensorError("valid_range is empty", where=where, fix="give [lowest, highest]")
         if not self.scale or not math.isfinite(self.scale) or not math.isfinite(self.offset):
             raise SensorError("scale and offset give no values", where=where, fix="scale must not be 0")
         if self.nodata is not None and math.isnan(self.nodata):
             object.__setattr__(self, "nodata", None)  # NaN is never data, and would make equal cards differ
+
+    def _check_radar(self, where: str) -> None:
+        if self.kind != "radar":
+            if self.clip is not None or self.speckle != "none":
+                raise SensorError(
+                    "clip and speckle are of radar", where=where, fix="write kind: radar, or leave them out"
+                )
+            return
+        if self.unit not in RADAR_UNITS:
+            raise SensorError(
+                f"is radar, and its unit '{self.unit}' does not say what the numbers are",
+                where=where,
+                fix="write unit: dB, power or amplitude (what 8-bit images mostly hold)",
+            )
+        if self.clip is not None and not self.clip[0] < self.clip[1]:
+            raise SensorError("clip is empty", where=where, fix="give [least, largest] decibels")
+        if not self.looks > 0:
+            raise SensorError("looks must be above 0", where=where, fix="a Sentinel-1 GRD image has about 4")
 
     @property
     def band_names(self) -> tuple[str, ...]:
@@ -141,8 +167,9 @@ class Sensor:
         return next((name for name in _MEANING if getattr(self, name) != getattr(other, name)), None)
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values, as in the YAML file."""
-        return asdict(self)
+        """Plain values, as in the YAML file; what is of radar alone is left out where it has its default."""
+        left_out = (("clip", None), ("speckle", "none"), ("looks", 4.0))
+        return {name: value for name, value in asdict(self).items() if (name, value) not in left_out}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, object], *, where: str | Path | None = None) -> Self:

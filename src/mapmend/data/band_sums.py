@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mapmend.core.errors import RasterError
-from mapmend.core.grid import windows
+from mapmend.core.grid import Window, windows
 from mapmend.core.sensor import Sensor, check_fit
 from mapmend.core.thinning import evenly
 from mapmend.data.sites import BandStatistics
@@ -38,7 +38,17 @@ def survey(reader: Reader, most: int = 64) -> BandSums:
     """Statistics from at most `most` windows, evenly spread over the grid."""
     every = list(windows(reader.grid, _SURVEYED))
     chosen = evenly(every, most)
-    return add([sums_of(*reader.read(window), reader.source.sensor) for window in chosen])
+    return add([sums_at(reader, window) for window in chosen])
+
+
+def sums_at(reader: Reader, window: Window) -> BandSums:
+    """Sums of a window: of what networks read, with the stored numbers' extremes, by which an image fits its card."""
+    pixels, valid = reader.read(window)
+    sums = sums_of(pixels, valid, reader.source.sensor)
+    if not reader.converts:
+        return sums
+    stored = sums_of(reader.raw(window)[0], valid, reader.source.sensor)
+    return replace(stored, total=sums.total, squares=sums.squares)
 
 
 def sums_of(pixels: np.ndarray, valid: np.ndarray, sensor: Sensor) -> BandSums:

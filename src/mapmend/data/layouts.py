@@ -13,6 +13,7 @@ from mapmend.core.plain import suggestion
 ScenePattern = Mapping[str, object]
 _PLACEHOLDER = "{name}"
 _LIST = "list"
+_RANGE = ("first", "last")
 
 
 def expand(pattern: ScenePattern, where: str, base: Path) -> list[Row]:
@@ -20,7 +21,8 @@ def expand(pattern: ScenePattern, where: str, base: Path) -> list[Row]:
 
     `image` may map sensors to files, which makes a row for each; `label` may map classes to masks; several files of
     bands may be a list. `site` is `{name}` unless given. `list` names a text file with the names to take, one a line;
-    `split` may map train, val and test to such files. Without lists, all that exists is taken.
+    `split` may map train, val and test to such files. Without lists, all that exists is taken; `first` and `last` leave
+    out names that come before or after them in the order of texts.
 
     Args:
         pattern: the entry.
@@ -32,18 +34,25 @@ def expand(pattern: ScenePattern, where: str, base: Path) -> list[Row]:
     """
     values = {key: value for key, value in pattern.items() if value is not None}
     lists = _lists(values, where)
+    first, last = (str(values.pop(key, "")) for key in _RANGE)
     images = _images(values.pop("image", None), str(values.pop("sensor", "")))
     files = [file for image in images.values() for file in image] + _take_label(values)
     files += [str(values["change"])] if "change" in values else []
     fixed = {key: str(value) for key, value in values.items()}
     fixed.setdefault("site", _PLACEHOLDER)
-    check_columns([*fixed, "image", "sensor"], where, (_LIST,))
+    check_columns([*fixed, "image", "sensor"], where, (_LIST, *_RANGE))
     if not files:
-        raise ManifestError("names neither image nor label", where=where, fix=f"keys: {', '.join((*COLUMNS, _LIST))}")
+        raise ManifestError(
+            "names neither image nor label", where=where, fix=f"keys: {', '.join((*COLUMNS, _LIST, *_RANGE))}"
+        )
     if lists:
         chosen = list(_listed(lists, [file for file in files if _PLACEHOLDER in file], where, base))
     else:
-        chosen = [("", name) for name in _found(files, where, base)]
+        names = _found(files, where, base)
+        chosen = [("", name) for name in names if first <= name and (name <= last or not last)]
+        if not chosen:
+            told = f"no name lies between '{first}' and '{last}'"
+            raise ManifestError(told, where=where, fix=f"they go from {names[0]} to {names[-1]}")
     rows = []
     for split, name in chosen:
         for sensor, image in images.items():

@@ -18,7 +18,7 @@ from mapmend.core.grid import Grid, PixelArea, finest, same_grid, windows
 from mapmend.core.legend import Crosswalk, Legend, load_crosswalk
 from mapmend.core.manifest import Row
 from mapmend.core.sensor import Sensor
-from mapmend.data.band_sums import BandSums, add, finish, sums_of, survey
+from mapmend.data.band_sums import BandSums, add, finish, sums_at, sums_of, survey
 from mapmend.data.described import identity_of, read_description, write_description
 from mapmend.data.extents import check_overlap
 from mapmend.data.label_layers import STRIP, LabelLayer, prepare_label, warn_of_faults
@@ -152,7 +152,7 @@ def _prepare_site(
             site = replace(site, label=str(layer.path), label_counts=layer.counts, label_gsd=gsd, trust=row.trust)
             rows_path = str(layer.rows) if layer.rows is not None else None
             site = replace(site, label_grid=layer.grid, label_rows=rows_path, label_shares=layer.shares)
-            site = replace(site, label_files=layer.files, split=row.split)
+            site = replace(site, label_files=layer.files, split=row.split, label_confidence=row.label_confidence)
         row = next((row for row in rows_of_date if row.change is not None), None)
         if row is not None:
             layer = prepare_label(_as_label(row), image, grid, CHANGE, folder / f"{stem}_change.tif", base)
@@ -233,14 +233,14 @@ def _copy(reader: Reader, grid: Grid, path: Path, valid_path: Path, bands: tuple
     path.parent.mkdir(parents=True, exist_ok=True)
     sums = []
     with (
-        TiledWriter(path, grid, reader.count, reader.dtype, band_names=bands) as pixels_out,
+        TiledWriter(path, grid, reader.count, reader.stored_dtype, band_names=bands) as pixels_out,
         TiledWriter(valid_path, grid, 1, "uint8", band_names=["valid"]) as valid_out,
     ):
         for window in windows(grid, STRIP):
-            pixels, valid = reader.read(window)
+            pixels, valid = reader.raw(window)
             pixels_out.write(window, pixels)
             valid_out.write(window, valid.astype(np.uint8))
-            sums.append(sums_of(pixels, valid, reader.source.sensor))
+            sums.append(sums_at(reader, window) if reader.converts else sums_of(pixels, valid, reader.source.sensor))
     return add(sums)
 
 

@@ -14,11 +14,12 @@ from mapmend.core.errors import LabelError
 from mapmend.core.grid import Window, ground_pixel_size, windows
 from mapmend.core.legend import NODATA, Legend, load_crosswalk
 from mapmend.core.manifest import TRUSTS
+from mapmend.core.sensor import Band, Sensor
 from mapmend.core.thinning import evenly
 from mapmend.data.label_pixels import SHARES, LabelPixels, certain_shares, rows_as_they_are, spread_shares
 from mapmend.data.sites import PreparedSite
 from mapmend.data.splits import SitePart
-from mapmend.raster.reading import LabelReader, Reader
+from mapmend.raster.reading import ImageSource, LabelReader, Reader
 
 CELL = 64  # side of the cells by which labelled places are remembered
 STRIP = 2048  # side of the windows in which labels are surveyed
@@ -56,6 +57,11 @@ class SiteReader:
         self._rows = None
         if site.label_rows is not None:
             self._rows = LabelReader(site.label_rows, site.grid, rows_as_they_are(len(site.label_shares)))
+        self._sure = None
+        if site.label_confidence is not None:
+            card = Sensor("confidence", (Band("confidence"),), nodata=NODATA)
+            source = ImageSource((site.label_confidence,), card.band_names, card)
+            self._sure = Reader(source, site.grid, resampling="nearest")
         self._pixels = LabelPixels(site.grid, site.label_grid, site.label_gsd)
 
     def image(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -68,6 +74,13 @@ class SiteReader:
         if self._label is None:
             return np.full((window.height, window.width), NODATA, np.uint8)
         return self.legend.lut[self._label.read(window)]
+
+    def confidence(self, window: Window) -> np.ndarray:
+        """How sure the label is, H×W uint8, 200 for certain; that too where nobody says it."""
+        if self._sure is None:
+            return np.full((window.height, window.width), SHARES, np.uint8)
+        pixels, valid = self._sure.read(window)
+        return np.where(valid, np.minimum(pixels[0], SHARES), SHARES).astype(np.uint8)
 
     def cells(self, window: Window) -> np.ndarray:
         """Number of the label's own pixel at each pixel, H×W int32, -1 where nobody knows."""
@@ -114,6 +127,7 @@ class TrainingSet(Dataset[Sample]):
         seed: of all draws.
         label_pixels: whether samples tell of the label's own pixels: `cell` T×H×W int32 numbers them, and where a
             product has a table of mixtures `shares` T×K×H×W uint8 says what it holds of each class, 200 for all.
+        confidence: whether samples tell how sure each label is: `confidence` T×H×W uint8, 200 for certain.
 
     Attributes:
         counts: trainable labelled pixels per class.
@@ -123,7 +137,14 @@ class TrainingSet(Dataset[Sample]):
     """
 
     def __init__(
-        self, parts: Sequence[SitePart], legend: Legend, crop: int, seed: int, *, label_pixels: bool = False
+        self,
+        parts: Sequence[SitePart],
+        legend: Legend,
+        crop: int,
+        seed: int,
+        *,
+        label_pixels: bool = False,
+        confidence: bool = False,
     ) -> None:
         training = [part for part in parts if part.trains]
         surveys = [survey(part, legend) for part in training]
@@ -136,7 +157,7 @@ class TrainingSet(Dataset[Sample]):
             hint = "a map needs at least two; for masks of 0 and 255 set `label_legend: mask255`"
             raise LabelError(f"the label has one class only ('{present[0]}')", fix=hint)
         self._parts, self._crop, self._seed = training, crop, seed
-        self._cells = label_pixels
+        self._cells, self._confidence = label_pixels, confidence
         self._shares = label_pixels and any(part.site.label_shares for part in training)
         self._readers = [SiteReader(part.site, legend) for part in training]
         self._shapes = [s.cells.shape for s in surveys]
@@ -169,6 +190,7 @@ class TrainingSet(Dataset[Sample]):
         sample = make_sample(image, valid, label, part.site.trust)
         more = {"cell": reader.cells} if self._cells else {}
         more |= {"shares": reader.shares} if self._shares else {}
+        more |= {"confidence": reader.confidence} if self._confidence else {}
         arrays = {name: turned(read(window), turns, flip) for name, read in more.items()}
         return sample | {name: torch.from_numpy(np.ascontiguousarray(array))[None] for name, array in arrays.items()}
 

@@ -67,7 +67,7 @@ def check_files(rows: Sequence[Row], where: str | Path) -> None:
         ManifestError: one does not.
     """
     for row in rows:
-        for path in (*row.image, row.valid, *row.label_files, row.change):
+        for path in (*row.image, row.valid, *row.label_files, row.label_confidence, row.change):
             if path is not None and not Path(path).exists():
                 raise ManifestError(
                     f"site '{row.site}': file does not exist: {path}", where=where, fix="correct the path"

@@ -60,6 +60,7 @@ class PreparedSite:
         label_rows: raster of places in `label_shares`, where the label's product has a table of mixtures.
         label_shares: what each of the product's codes holds of each class.
         label_files: what the label was made from.
+        label_confidence: raster of how sure the label is, round(200·p), 255 where nobody knows; or None.
         reference: class raster for scoring alone, or None.
         change: what changed between the site's first and last date, 0 or 1 on `grid`, where a row of this date says it.
     """
@@ -75,6 +76,7 @@ class PreparedSite:
     label_rows: str | None = None
     label_shares: tuple[tuple[float, ...], ...] = ()
     label_files: tuple[str, ...] = ()
+    label_confidence: str | None = None
     trust: str = "noisy"
     split: str = ""
     reference: str | None = None
@@ -164,6 +166,8 @@ def _site_to_dict(site: PreparedSite, folder: Path) -> dict[str, object]:
     ]
     files: dict[str, object] = {name: _relative(getattr(site, name), folder) for name in _FILES}
     files["label_files"] = [_relative(file, folder) for file in site.label_files]
+    if site.label_confidence is not None:
+        files["label_confidence"] = _relative(site.label_confidence, folder)
     if site.change is not None:
         files["change"] = _relative(site.change, folder)
     if site.label_shares:
@@ -197,6 +201,7 @@ def _site_from_dict(plain: Mapping[str, Any], folder: Path) -> PreparedSite:
         label_rows=_absolute(plain["label_rows"], folder),
         label_shares=tuple(tuple(row) for row in plain.get("label_shares", ())),
         label_files=tuple(str(folder.absolute() / file) for file in plain.get("label_files", ())),
+        label_confidence=_absolute(plain.get("label_confidence"), folder),
         label_gsd=plain["label_gsd"],
         label_counts=tuple(plain["label_counts"]),
         trust=plain["trust"],

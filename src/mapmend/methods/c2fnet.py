@@ -131,6 +131,11 @@ class C2FNet(Method):
         return sees_label_pixels(config)
 
     @classmethod
+    def sees_confidence(cls, config: C2FNetConfig) -> bool:
+        """As in `Method`."""
+        return config.confidence_weight
+
+    @classmethod
     def knows_frequencies(cls, config: C2FNetConfig) -> bool:
         """As in `Method`: cosines have no bias, and would give all features the direction of the commonest class."""
         return True

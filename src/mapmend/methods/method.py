@@ -18,7 +18,8 @@ from mapmend.nn.spec import CHANGE_ALONE
 Batch = Mapping[str, Tensor]
 """`image` B×T×C×H×W in its stored type, `mask` B×T×H×W int64 (255 = ignore), `valid` B×T×M×H×W bool, `trust` B.
 
-For methods that see the label's own pixels also `cell` B×T×H×W int32 and maybe `shares` B×T×K×H×W uint8. For methods
+For methods that see how sure a label is also `confidence` B×T×H×W uint8, 200 for certain. For methods that see the
+label's own pixels also `cell` B×T×H×W int32 and maybe `shares` B×T×K×H×W uint8. For methods
 of two dates also `change` B×H×W int64 (0 unchanged, 1 changed, 255 = nobody knows).
 """
 
@@ -77,6 +78,7 @@ class Method(nn.Module, ABC):
         name: under which it is registered.
         config_class: its settings, see `mapmend.core.settings.settings`.
         loaders: the batches it needs in each step, by name.
+        as_they_are: loaders whose batches are not augmented; their windows are turned and flipped all the same.
         head: of its networks, where none is asked for.
         dates: T of its batches.
         needs_classes: whether it learns nothing without labelled classes; of others `counts` may be all 0.
@@ -90,6 +92,7 @@ class Method(nn.Module, ABC):
     name: ClassVar[str]
     config_class: ClassVar[type]
     loaders: ClassVar[tuple[str, ...]] = ("labelled",)
+    as_they_are: ClassVar[tuple[str, ...]] = ()
     head: ClassVar[str] = "plain"
     dates: ClassVar[int] = 1
     needs_classes: ClassVar[bool] = True
@@ -119,6 +122,11 @@ class Method(nn.Module, ABC):
     @classmethod
     def sees_label_pixels(cls, config: Any) -> bool:
         """Whether batches shall tell of the label's own pixels, for these settings."""
+        return False
+
+    @classmethod
+    def sees_confidence(cls, config: Any) -> bool:
+        """Whether batches shall tell how sure each label is, for these settings."""
         return False
 
     @classmethod

@@ -51,6 +51,8 @@ class RobustSettings:
             at: it is a belief, see `doubt`).
         sce_alpha: share of cross-entropy in sce.
         sce_beta: share of reverse cross-entropy, in which −4 stands for the logarithm of 0.
+        published_variant: sce as the code released with its use on land cover computes it, which is sce_alpha +
+            sce_beta times cross-entropy; to reproduce figures (1 and 2 there).
         gce_q: 0 to 1, from cross-entropy to mean absolute error.
         bootstrap: share of the label in bootstrapping; .95 (soft) or .8 (hard) where none is given.
         elr: λ of elr.
@@ -73,11 +75,14 @@ class RobustSettings:
         proportions_distance: kl or squared.
         label_pixel: side of the label's own pixels in pixels of the image; None is what the data say.
         trust: what labels of each kind of trust count.
+        confidence_weight: whether a pixel counts as much as its label is sure, where the manifest has a
+            `label_confidence`.
     """
 
     robust: Robust = "none"
     sce_alpha: Weight = 0.1
     sce_beta: Weight = 1.0
+    published_variant: bool = False
     gce_q: Annotated[float, Field(gt=0, le=1)] = 0.7
     bootstrap: Share | None = None
     elr: Weight = 3.0
@@ -93,6 +98,7 @@ class RobustSettings:
     proportions_distance: Literal["kl", "squared"] = "kl"
     label_pixel: Annotated[float, Field(gt=1)] | None = None
     trust: TrustWeights = TrustWeights()
+    confidence_weight: bool = False
 
 
 def with_label_pixel(config: C, label_ratio: float | None) -> C:

@@ -22,6 +22,8 @@ from mapmend.methods.method import Batch, StepState
 from mapmend.methods.robust_settings import CROSSWALK, Matrix, RobustSettings, TrustWeights, unknown_label_pixel
 from mapmend.methods.teacher import Teacher
 
+_CERTAIN_STEPS = 200  # confidence 1 in a label's raster
+
 
 @dataclass(frozen=True)
 class Belief:
@@ -29,7 +31,7 @@ class Belief:
 
     Attributes:
         mask: B×H×W, corrected, without the labels that count nothing.
-        weight: B×1×1 of the pixels; None where all count the same.
+        weight: B×1×1 or B×H×W, of the pixels; None where all count the same.
         taught: the teacher's probabilities B×K×H×W; None where nobody needs them.
         shares: what the label's product says of each class, B×K×H×W; None where it says nothing, or is not asked.
     """
@@ -66,6 +68,13 @@ class Robustness(nn.Module):
                 f"'robust: {config.robust}' with {told}",
                 fix="forward, and only forward, takes either `error_matrix` or `transition`",
             )
+        if config.published_variant and (config.robust != "sce" or config.confidence_weight):
+            raise ProjectError(
+                "'published_variant' is of `robust: sce` alone, and its pixels have no weights",
+                fix="leave out `published_variant`, or `confidence_weight`",
+            )
+        if config.confidence_weight and config.proportions:
+            raise ProjectError("'confidence_weight' does not go with `proportions`", fix="leave out one of the two")
         if config.robust in ("mixture", "posterior") and config.correction != "none":
             raise ProjectError(
                 f"'robust: {config.robust}' learns no objects to correct",
@@ -119,17 +128,18 @@ class Robustness(nn.Module):
             state: of the step.
         """
         shares = _shares(batch)
+        sure = batch["confidence"].flatten(0, 1).float() / _CERTAIN_STEPS if self.config.confidence_weight else None
         if not hasattr(self, "teacher") and self.config.trust == TrustWeights():
-            return Belief(mask, None, None, shares)
+            return Belief(mask, sure, None, shares)
         trust = batch["trust"].repeat_interleave(len(mask) // len(batch["trust"]))
         taught = self.teacher.probabilities(image, valid) if hasattr(self, "teacher") else None
         if taught is not None and hasattr(self, "trigger"):
             mask = self._corrected(mask, trust, logits, taught, state)
         if self.config.trust == TrustWeights():
-            return Belief(mask, None, taught, shares)
+            return Belief(mask, sure, taught, shares)
         weights = torch.tensor([getattr(self.config.trust, name) for name in TRUSTS], device=mask.device)
         weight = weights[trust].view(-1, 1, 1)
-        return Belief(mask.where(weight > 0, 255), weight, taught, shares)
+        return Belief(mask.where(weight > 0, 255), weight if sure is None else weight * sure, taught, shares)
 
     def pixel_loss(
         self, logits: Tensor, belief: Belief, *, weight: Tensor | None = None, label_smoothing: float = 0.0
@@ -148,7 +158,10 @@ class Robustness(nn.Module):
                 logits, mask, weight=weight, label_smoothing=label_smoothing, pixel_weight=belief.weight
             )
         if config.robust == "sce":
-            loss = partial(robust.symmetric_cross_entropy, alpha=config.sce_alpha, beta=config.sce_beta)
+            alpha, beta = config.sce_alpha, config.sce_beta
+            if config.published_variant:
+                return robust.published_symmetric_cross_entropy(logits, mask, alpha=alpha, beta=beta)
+            loss = partial(robust.symmetric_cross_entropy, alpha=alpha, beta=beta)
         elif config.robust == "gce":
             loss = partial(robust.generalised_cross_entropy, q=config.gce_q)
         elif config.robust == "elr":

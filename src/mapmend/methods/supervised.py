@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mapmend.core.errors import ProjectError
 from mapmend.core.settings import settings
 from mapmend.losses.overlap import dice_loss, lovasz_softmax
+from mapmend.methods.auxiliary import Auxiliary
 from mapmend.methods.method import Batch, Method, StepState, dates_as_samples, register
 from mapmend.methods.robust_settings import RobustSettings, sees_label_pixels, with_label_pixel
 from mapmend.methods.robustness import Belief, Robustness
@@ -32,12 +33,14 @@ class SupervisedConfig(RobustSettings):
         lovasz: weight of the Lovász-softmax.
         class_weights: of that loss: none, inverse_sqrt (1/√ of a class's share of the labelled pixels), or one
             per class.
+        auxiliary: weight of all of these losses on an auxiliary head, which helps while training; 0 for no such head.
         label_smoothing: ε of plain cross-entropy's target (1 − ε)·y + ε/K.
     """
 
     ce: Weight = 1.0
     dice: Weight = 0.0
     lovasz: Weight = 0.0
+    auxiliary: Weight = 0.0
     class_weights: Literal["none", "inverse_sqrt"] | tuple[Weight, ...] = "none"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -58,32 +61,45 @@ class Supervised(Method):
 
     def __init__(self, network: nn.Module, config: SupervisedConfig, counts: Sequence[int]) -> None:
         super().__init__(network, config, counts)
+        if config.auxiliary and not config.ce + config.dice + config.lovasz:
+            raise ProjectError("an auxiliary head without a loss", fix="give ce, dice or lovasz a weight")
         if not config.ce + config.dice + config.lovasz + config.proportions:
             raise ProjectError("all losses of 'supervised' weigh 0", fix="give ce, dice or lovasz a weight")
         if config.label_smoothing and config.robust != "none":
             raise ProjectError(f"'robust: {config.robust}' has no label_smoothing", fix="leave out one of the two")
         self.robustness = Robustness(config, network, counts)
+        self.auxiliary = Auxiliary(network, len(counts)) if config.auxiliary else None
         self.register_buffer("class_weights", _class_weights(config, counts), persistent=False)
 
     def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:
         """One loss, `loss`: the weighted sum of the parts, which are noted where there are several."""
         image, valid, mask = dates_as_samples(batches["labelled"])
-        logits = self.network(image, valid).float()
+        aside: Tensor | None = None
+        if self.auxiliary is None:
+            logits = self.network(image, valid).float()
+        else:
+            logits, aside = (one.float() for one in self.auxiliary(self.network, image, valid))
         belief = self.robustness.believe(batches["labelled"], image, valid, mask, logits, state)
-        parts: dict[str, tuple[float, Callable[[], Tensor]]] = {
-            "ce": (self.config.ce, lambda: self._pixel_loss(logits, belief)),
-            "dice": (self.config.dice, lambda: dice_loss(logits, belief.mask)),
-            "lovasz": (self.config.lovasz, lambda: lovasz_softmax(logits, belief.mask)),
-            "proportions": (
-                self.config.proportions,
-                lambda: self.robustness.proportion_loss(logits, mask, belief, batches["labelled"]),
-            ),
-        }
-        losses = {name: weight * loss() for name, (weight, loss) in parts.items() if weight}
+        losses = self._label_losses(logits, belief)
+        if self.config.proportions:
+            told = self.robustness.proportion_loss(logits, mask, belief, batches["labelled"])
+            losses["proportions"] = self.config.proportions * told
+        if aside is not None:
+            helping = torch.stack(list(self._label_losses(aside, belief).values())).sum()
+            losses["auxiliary"] = self.config.auxiliary * helping
         if len(losses) > 1:
             for name, loss in losses.items():
                 state.note(name, loss)
         yield "loss", torch.stack(list(losses.values())).sum()
+
+    def _label_losses(self, logits: Tensor, belief: Belief) -> dict[str, Tensor]:
+        """The losses of the labels, each with its weight."""
+        parts: dict[str, tuple[float, Callable[[], Tensor]]] = {
+            "ce": (self.config.ce, lambda: self._pixel_loss(logits, belief)),
+            "dice": (self.config.dice, lambda: dice_loss(logits, belief.mask)),
+            "lovasz": (self.config.lovasz, lambda: lovasz_softmax(logits, belief.mask)),
+        }
+        return {name: weight * loss() for name, (weight, loss) in parts.items() if weight}
 
     @classmethod
     def configured(cls, config: SupervisedConfig, label_ratio: float | None) -> SupervisedConfig:
@@ -94,6 +110,11 @@ class Supervised(Method):
     def sees_label_pixels(cls, config: SupervisedConfig) -> bool:
         """As in `Method`: for class proportions, and for mixtures of classes."""
         return sees_label_pixels(config)
+
+    @classmethod
+    def sees_confidence(cls, config: SupervisedConfig) -> bool:
+        """As in `Method`."""
+        return config.confidence_weight
 
     @classmethod
     def knows_frequencies(cls, config: SupervisedConfig) -> bool:

@@ -9,6 +9,9 @@ from mapmend.core.errors import ModelError
 from mapmend.nn.cosine_head import LinearHead, PixelOutput
 from mapmend.nn.spec import NetworkSpec
 
+Features = list[Tensor] | tuple[list[Tensor], list[Tensor | None]]
+"""Of an encoder: maps from fine to coarse, and a ViT's prefix tokens beside them."""
+
 
 class Network(nn.Module):
     """Normalisation, encoder, decoder and head.
@@ -58,6 +61,11 @@ class Network(nn.Module):
             ModelError: the image has another number of bands.
         """
         return self._offset(self.at_image(self.head(self.decoded(image, valid)), image))
+
+    def with_features(self, image: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Features]:
+        """Logits as `forward` gives them, and the encoder's features of the padded image; arguments as in `forward`."""
+        features = self.encoder(self.pad(self.normalise(image, valid)))
+        return self._offset(self.at_image(self.head(self.decode(features)), image)), features
 
     def pixels(self, image: Tensor, valid: Tensor | None = None) -> PixelOutput:
         """Logits as `forward` gives them, and the feature that they were made from; arguments as in `forward`."""
@@ -111,7 +119,7 @@ class Network(nn.Module):
         cols = max(cols, 2) if rows == 1 else cols
         return rows * self.divisor, cols * self.divisor
 
-    def decode(self, features: list[Tensor] | tuple[list[Tensor], list[Tensor | None]]) -> Tensor:
+    def decode(self, features: Features) -> Tensor:
         """The encoder's features (and a ViT's prefix tokens) → B×D×h×w at the decoder's resolution."""
         decoded: Tensor = self.decoder(*features) if isinstance(features, tuple) else self.decoder(features)
         return decoded

@@ -5,7 +5,7 @@ Of a model of one date, the probability of change follows from both posteriors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +17,7 @@ from torch import nn
 from mapmend.core.errors import ModelError
 from mapmend.core.legend import Legend
 from mapmend.core.sensor import Sensor
+from mapmend.predict.combined import Combined
 from mapmend.predict.lattice import Lattice
 from mapmend.predict.predictor import Predictor, TorchPredictor
 from mapmend.predict.scene import Scene
@@ -134,6 +135,9 @@ def fitted(predictor: Predictor, scene: Scene) -> tuple[Predictor, Scene]:
     Raises:
         ModelError: the scene has one date, and the model knows nothing but change.
     """
+    if isinstance(predictor, Combined):
+        members = [fitted(member, scene) for member in predictor.members]
+        return predictor.over([member for member, _ in members]), members[0][1]
     if isinstance(predictor, ChangePredictor):
         if scene.dates < 2:
             told = "the model knows the change between two dates, and one is to be mapped"
@@ -158,4 +162,13 @@ def _by_date(maps: torch.Tensor) -> torch.Tensor:
 
 def channels(predictor: Predictor) -> int:
     """Probabilities per pixel: one per class and date, and one for a change that was learned."""
+    if isinstance(predictor, Combined):
+        return channels(predictor.members[0])
     return predictor.channels if isinstance(predictor, PairPredictor) else len(predictor.legend)
+
+
+def change_of(predictor: Predictor) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """What makes the change probability H×W of blended means C×H×W; None for a predictor of one map."""
+    if isinstance(predictor, Combined):
+        return change_of(predictor.members[0])
+    return predictor.change_probability if isinstance(predictor, PairPredictor) else None

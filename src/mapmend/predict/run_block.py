@@ -22,7 +22,7 @@ from mapmend.predict.ahead import ahead
 from mapmend.predict.blend import Bytes, RowBlend
 from mapmend.predict.blocks import TILE, Block, batch_size
 from mapmend.predict.layers import Layers
-from mapmend.predict.pair import PairPredictor, channels
+from mapmend.predict.pair import change_of, channels
 from mapmend.predict.predictor import Predictor
 from mapmend.predict.scene import Scene, SceneReader
 from mapmend.predict.strips import Batch, RowOfWindows, read_batches
@@ -86,7 +86,7 @@ def run_block(
         scene.grid,
         lattice,
         len(predictor.legend),
-        predictor.change_probability if isinstance(predictor, PairPredictor) else None,
+        change_of(predictor),
         channels(predictor),
         predictor.calibration,
         layers.classes,

@@ -81,7 +81,7 @@ class SceneReader:
     @property
     def dtypes(self) -> list[str]:
         """The stored type of every image."""
-        return [str(np.dtype(reader.dtype)) for reader in self._readers]
+        return [str(np.dtype(reader.stored_dtype)) for reader in self._readers]
 
     @property
     def counts(self) -> list[int]:

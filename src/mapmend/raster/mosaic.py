@@ -31,12 +31,14 @@ class Piece:
     Attributes:
         source: its files.
         window: of the mosaic's grid, which holds all of it.
-        dtype: of its stored numbers.
+        dtype: of its pixels as they are read.
+        stored_dtype: of the numbers in its files.
     """
 
     source: ImageSource
     window: Window
     dtype: str
+    stored_dtype: str
 
 
 class MosaicReader:
@@ -49,7 +51,7 @@ class MosaicReader:
     Attributes:
         grid: the same.
         count: number of bands.
-        dtype: of every piece.
+        dtype, stored_dtype: of every piece.
 
     Raises:
         RasterError: a file cannot be opened.
@@ -57,7 +59,8 @@ class MosaicReader:
 
     def __init__(self, pieces: Sequence[Piece], grid: Grid) -> None:
         self.grid, self._pieces = grid, tuple(pieces)
-        self.dtype, self.count = np.dtype(pieces[0].dtype), len(pieces[0].source.bands)
+        self.dtype, self.stored_dtype = np.dtype(pieces[0].dtype), np.dtype(pieces[0].stored_dtype)
+        self.count = len(pieces[0].source.bands)
         self._readers: dict[int, Reader] = {}
 
     def read(self, window: Window) -> tuple[Array, Bool]:
@@ -158,13 +161,13 @@ class Placed:
             outline = Window(row, col, math.ceil(max(rows)) + _MARGIN - row, math.ceil(max(cols)) + _MARGIN - col)
             window = outline.intersect(whole)
             if window is not None:
-                found.append(Piece(reader.source, window, reader.dtype.name))
+                found.append(Piece(reader.source, window, reader.dtype.name, reader.stored_dtype.name))
         if not found:
             raise GridError("no image touches the grid", where="mosaic", fix="check --grid and the images' CRSs")
         for piece in found:
-            if piece.dtype != found[0].dtype:
+            if piece.stored_dtype != found[0].stored_dtype:
                 raise SensorError(
-                    f"stores {piece.dtype}, and {found[0].source.files[0]} {found[0].dtype}",
+                    f"stores {piece.stored_dtype}, and {found[0].source.files[0]} {found[0].stored_dtype}",
                     where=piece.source.files[0],
                     fix="map them apart, or convert one",
                 )

@@ -25,6 +25,7 @@ from mapmend.raster.bands import (
 from mapmend.raster.labels import LabelReader
 from mapmend.raster.opening import RasterInfo, handle, raster_faults, raster_info
 from mapmend.raster.placement import Placement, overlap, place
+from mapmend.raster.radar import Backscatter
 from mapmend.raster.sparse import never_written
 
 __all__ = ["ImageSource", "LabelReader", "Reader", "overlap", "refuse_alpha", "resolve_bands"]
@@ -47,7 +48,8 @@ class Reader:
     Attributes:
         grid: the grid that windows refer to.
         count: number of bands.
-        dtype: uint8, uint16, int16 or float32; what fits none of these is read as float32.
+        dtype: uint8, uint16, int16 or float32; what fits none of these is read as float32. Radar is read as decibels.
+        stored_dtype: of the numbers in the files, of `raw`.
 
     Raises:
         RasterError: a file cannot be opened.
@@ -67,7 +69,9 @@ class Reader:
         used = {file: [index for path, index in places if path == file] for file, _ in places}
         for file in used:
             check_fit(source.sensor, where=file, dtype=infos[file].dtype)
-        self.dtype = _stored_dtype([infos[file].dtype for file in used])
+        self._backscatter = Backscatter.of(source.sensor)
+        self.stored_dtype = _stored_dtype([infos[file].dtype for file in used])
+        self.dtype = self.stored_dtype if self._backscatter is None else np.dtype(np.float32)
         self.count = len(places)
         self.grid = grid if grid is not None else finest([infos[file].grid for file in used])
         masks = _masks(source, infos, quality)
@@ -77,11 +81,29 @@ class Reader:
             for file, bands in used.items()
         )
 
+    @property
+    def converts(self) -> bool:
+        """Whether `read` gives other numbers than the files hold."""
+        return self._backscatter is not None
+
     def read(self, window: Window) -> tuple[Array, Bool]:
-        """Pixels and validity of a window, which may reach outside the grid: what is outside is invalid.
+        """Pixels and validity of a window, as `raw`; of radar in decibels, filtered, invalid where nothing came back.
+
+        Raises:
+            RasterError: a file cannot be read.
+        """
+        if self._backscatter is None:
+            return self.raw(window)
+        reach = self._backscatter.reach
+        pixels, valid = self._backscatter.decibels(*self.raw(window.pad(reach)))
+        inside = slice(reach, reach + window.height), slice(reach, reach + window.width)
+        return pixels[:, *inside], valid[inside]
+
+    def raw(self, window: Window) -> tuple[Array, Bool]:
+        """Stored numbers and validity of a window, which may reach outside the grid: what is outside is invalid.
 
         Returns:
-            Pixels C×H×W in `dtype`, 0 where invalid, and validity H×W, common to all bands.
+            Pixels C×H×W in `stored_dtype`, 0 where invalid, and validity H×W, common to all bands.
 
         Raises:
             RasterError: a file cannot be read.
@@ -91,14 +113,19 @@ class Reader:
         pixels: Array | None = None
         for layer in self._layers:
             values, good = read_onto(
-                partial(_read_layer, layer), layer.placement, window, self._resampling, len(layer.bands), self.dtype
+                partial(_read_layer, layer),
+                layer.placement,
+                window,
+                self._resampling,
+                len(layer.bands),
+                self.stored_dtype,
             )
             valid &= good
             if len(self._layers) == 1 and layer.slots == tuple(range(self.count)):
                 pixels = values
                 break
             if pixels is None:
-                pixels = np.empty((self.count, *shape), self.dtype)
+                pixels = np.empty((self.count, *shape), self.stored_dtype)
             pixels[list(layer.slots)] = values
         for mask, placement in self._masks:
             valid &= read_onto(partial(_read_mask, mask), placement, window, "nearest", 1, np.uint8)[1]
@@ -181,7 +208,7 @@ def _layer(
         nodata=tuple(_missing(info.nodata[band - 1], sensor) for band in bands),
         alpha=alpha_band(info, bands, sensor),
         masked=info.masked,
-        dtype=reader.dtype.name,
+        dtype=reader.stored_dtype.name,
         placement=placement,
         masks=tuple(own),
         blank=all(_is_blank(info.nodata[band - 1], sensor) for band in bands),

@@ -93,7 +93,10 @@ class Session:
             generator = seed_everything(config.seed, counters.step, rank)
             now = StepState(counters.step, config.steps, rank, self.processes.world, generator)
             if self.augment:
-                batches = {name: self.augment(batch, generator) for name, batch in batches.items()}
+                plain = self.state.method.as_they_are
+                batches = {
+                    name: batch if name in plain else self.augment(batch, generator) for name, batch in batches.items()
+                }
             outcome = take_step(
                 self.state,
                 batches,

@@ -1,0 +1,202 @@
+"""Floods on OMBRIA from radar, learned without a radar label; and what each part of the method brings.
+
+    python benchmarks/all_weather.py --data DIR
+    python benchmarks/all_weather.py --data DIR --only teacher student weighting loss views
+
+120 training chips, those numbered below the median, are the labelled optical source; the other 120 are the target,
+whose masks nobody sees but the row `radar labels`, the upper bound. The 70 test chips are scored once, by the last
+step's running average. Students of one seed learn from one teacher's labels. A run takes some minutes on two cores, and
+is done once and kept in `--work`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import rasterio
+
+from trials import MAPPED_AT_LAST, Trials, machine, of_class, over_seeds, run_project, spread, table
+
+OPTICAL, RADAR = ("before", "after"), ("radar_before", "radar_after")
+FOLDERS = {"before": "s2_before", "after": "s2_after", "radar_before": "s1_before", "radar_after": "s1_after"}
+COMMON: Mapping[str, Any] = {"decoder": "fpn", "decoder_widths": [64, 32], "crop": 128, **MAPPED_AT_LAST}
+TEACHER: Mapping[str, Any] = {
+    **COMMON,
+    "name": "teacher",
+    "method": "all_weather",
+    "sensors": list(OPTICAL),
+    "batch": 4,
+    "teacher_decay": 0.99,
+}
+LABELS: Mapping[str, Any] = {"name": "guesses", "from": "teacher", "window": 256, "overlap": 0, "allow_empty": True}
+STUDENT: Mapping[str, Any] = {**COMMON, "sensors": list(RADAR), "batch": 8}
+SCE: Mapping[str, Any] = {"robust": "sce", "sce_alpha": 1.0, "sce_beta": 0.5}
+LOSSES: Mapping[str, Mapping[str, Any]] = {
+    "cross-entropy": {},
+    "true symmetric, β .5": SCE,
+    "generalised": {"robust": "gce"},
+    "published (3·CE)": {"robust": "sce", "sce_alpha": 1.0, "sce_beta": 2.0, "published_variant": True},
+}
+WEIGHTINGS: Mapping[str, Mapping[str, Any]] = {
+    "image-wise": {},
+    "pixels above .9": {"weighting": "pixel", "threshold": 0.9},
+    "none": {"weighting": "none"},
+}
+PREDICT = {"window": 256, "overlap": 0, "split": "test"}
+
+
+def images(split: str, sensors: Sequence[str]) -> dict[str, str]:
+    """Patterns of a split's chips by sensor."""
+    return {name: f"ombria/{split}/{FOLDERS[name]}/{{name}}.png" for name in sensors}
+
+
+def project(steps: Sequence[Any], seed: int, *, labelled_target: bool = False) -> dict[str, Any]:
+    """The chips, of which the source has no radar, and the target no label unless it is asked for."""
+    mask = {"label": "ombria/train/mask/{name}.png", "label_legend": "mask255"}
+    site = {"site": "train-{name}", "split": "train"}
+    target = {**site, "first": "0361", "image": images("train", [*OPTICAL, *RADAR])}
+    return {
+        "name": "all-weather",
+        "seed": seed,
+        "legend": "water",
+        "sensors": {name: {"card": "png", **({"bands": ["vv"]} if name in RADAR else {})} for name in FOLDERS},
+        "scenes": [
+            {**site, **mask, "last": "0355", "image": images("train", OPTICAL)},
+            {**target, **(mask if labelled_target else {})},
+            {"site": "test-{name}", "split": "test", "image": images("test", [*OPTICAL, *RADAR])},
+        ],
+        "reference": [{"site": "test-{name}", "label": "ombria/test/mask/{name}.png", "label_legend": "mask255"}],
+        "steps": list(steps),
+    }
+
+
+def score(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Flood IoU and overall accuracy of a run's map."""
+    return {"iou": of_class(metrics["map"], "water")["iou"], "oa": metrics["map"]["oa"]}
+
+
+def noise(folder: Path, data: Path) -> dict[str, float]:
+    """How the pseudo-labels of a run stand to the masks: flood IoU, and the share of labels that are right."""
+    hits = union = right = labelled = 0
+    for label in sorted(folder.glob("*/label.tif")):
+        with rasterio.open(label) as file:
+            ids = file.read(1)
+        with rasterio.open(data / "ombria/train/mask" / f"{label.parent.name.removeprefix('train-')}.png") as file:
+            truth = file.read(1) > 0
+        known = ids != 255
+        water = ids == 1
+        hits += int((water & truth & known).sum())
+        union += int(((water | truth) & known).sum())
+        right += int(((water == truth) & known).sum())
+        labelled += int(known.sum())
+    return {"labels_iou": hits / max(union, 1), "labels_right": right / max(labelled, 1)}
+
+
+def teacher(way: Mapping[str, Any], options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]:
+    """The teacher alone: its map of the test chips from optical images."""
+    settings = {**TEACHER, **way, "steps": options.steps}
+    plain = project([{"train": settings}, {"pseudo": LABELS}, {"predict": PREDICT}, "report"], seed)
+    found = score(run_project(plain, out, options.data, prepared=options.work / "prepared"))
+    return {**found, **noise(out / "run/pseudo/guesses", options.data)}
+
+
+def labelled(options: argparse.Namespace, seed: int) -> Path:
+    """A run that holds the teacher of a seed and its labels, made once."""
+    out = options.work / f"labels-{seed}-{options.steps}"
+    if not (out / "run/pseudo/guesses/mapmend.json").is_file():
+        settings = {**TEACHER, "steps": options.steps}
+        run_project(
+            project([{"train": settings}, {"pseudo": LABELS}], seed),
+            out,
+            options.data,
+            scored=False,
+            prepared=options.work / "prepared",
+        )
+        shutil.copytree(out / "run/model", out / "run/steps/teacher/model")
+        shutil.copytree(out / "run/training", out / "run/steps/teacher/training")
+    return out / "run"
+
+
+def student(way: Mapping[str, Any], options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]:
+    """A radar model that learns from the teacher's labels."""
+    made = labelled(options, seed)
+    for part in ("steps", "pseudo"):
+        shutil.copytree(made / part, out / "run" / part, dirs_exist_ok=True)
+    steps = [
+        {"train": {**TEACHER, "steps": options.steps}},
+        {"pseudo": LABELS},
+        {"train": {**STUDENT, **way, "labels": "guesses", "steps": options.steps}},
+        {"predict": PREDICT},
+        "report",
+    ]
+    return score(run_project(project(steps, seed), out, options.data, prepared=options.work / "prepared"))
+
+
+def upper(options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]:
+    """A radar model that learns from the target's true masks."""
+    steps = [{"train": {**STUDENT, "lovasz": 1.0, "steps": options.steps}}, {"predict": PREDICT}, "report"]
+    plain = project(steps, seed, labelled_target=True)
+    return score(run_project(plain, out, options.data, prepared=options.work / "prepared-labelled"))
+
+
+def looks(views: int, options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]:
+    """The teacher with so many views: score and seconds of mapping the test chips."""
+    made = labelled(options, seed)
+    for part in ("model", "training"):
+        shutil.copytree(made / part, out / "run" / part, dirs_exist_ok=True)
+    steps = [{"train": {**TEACHER, "steps": options.steps}}, {"predict": {**PREDICT, "views": views}}, "report"]
+    began = time.monotonic()
+    found = score(run_project(project(steps, seed), out, options.data, prepared=options.work / "prepared"))
+    seconds = sum(_seconds(path) for path in (out / "run/map").glob("*/mapmend.json"))
+    return {**found, "seconds": seconds, "whole": time.monotonic() - began}
+
+
+def _seconds(record: Path) -> float:
+    return float(json.loads(record.read_text())["seconds"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds ombria/")
+    parser.add_argument("--work", type=Path, default=Path("out/all_weather"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=300)
+    parts = ["upper", "teacher", "student", "weighting", "loss", "views"]
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
+    options = parser.parse_args()
+    trials = Trials(options.work / "results.jsonl")
+
+    def rows(part: str, ways: Mapping[str, Any]) -> None:
+        if part not in options.only:
+            return
+        found = []
+        for name, trial in ways.items():
+            key = {"part": part, "way": name, "steps": options.steps}
+            done = over_seeds(trials, options.work, options.seeds, key, trial)
+            more = [spread([one[k] for one in done]) for k in ("labels_iou", "labels_right") if k in done[0]]
+            more += [spread([one["seconds"] for one in done], 1)] if "seconds" in done[0] else []
+            found.append([name, *(spread(one[k] for one in done) for k in ("iou", "oa")), *more])
+        head = [part, "flood IoU", "overall accuracy"]
+        head += {"teacher": ["labels' IoU", "labels right"], "views": ["seconds"]}.get(part, [])
+        head += ["labels' IoU", "labels right"] if part == "weighting" else []
+        print(table(head, found) + "\n", flush=True)
+
+    best = {**SCE, "lovasz": 1.0}
+    rows("upper", {"(a) radar, true labels": partial(upper, options)})
+    rows("student", {"(b) radar, the teacher's labels": partial(student, best, options)})
+    rows("teacher", {"(c) optical teacher": partial(teacher, {}, options)})
+    rows("weighting", {name: partial(teacher, way, options) for name, way in WEIGHTINGS.items()})
+    rows("loss", {name: partial(student, way, options) for name, way in LOSSES.items()})
+    rows("views", {f"{number} views": partial(looks, number, options) for number in (1, 4, 24)})
+    print(f"{len(options.seeds)} seeds, {options.steps} steps; {machine()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The strong view of DACS's mixed images: colours and sharpness changed, once for a whole batch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_APPLIED = 0.5
+_SIGMA = (0.15, 1.15)
+_RGB = 3
+
+
+def jitter_and_blur(
+    image: Tensor, valid: Tensor, low: Tensor, high: Tensor, generator: torch.Generator, *, strength: float = 0.2
+) -> Tensor:
+    """Colours jittered with probability ½, then blurred with probability ½, by one draw for the whole batch.
+
+    Brightness, contrast and saturation are multiplied by 1 ± `strength`; of three bands the hue turns by `strength` of
+    a full circle at most, around the grey axis. Bands' mean stands for grey. What is invalid stays as it is; the blur
+    is not masked.
+
+    Args:
+        image: B×C×H×W in stored units.
+        valid: B×1×H×W bool.
+        low: C, what counts as black in each band.
+        high: C, what counts as white.
+        generator: on the CPU.
+        strength: of the jitter; 0 for none.
+
+    Returns:
+        B×C×H×W float32 in stored units.
+    """
+    jittered, blurred, *draws = torch.rand(7, generator=generator).tolist()
+    bottom, span = low[:, None, None], (high - low)[:, None, None]
+    view = ((image.float() - bottom) / span).clamp(0, 1)
+    if strength and jittered < _APPLIED:
+        brightness, contrast, saturation = (1 + strength * (2 * draw - 1) for draw in draws[:3])
+        changed = (view * brightness).clamp(0, 1)
+        inside = valid.sum((-2, -1), keepdim=True).clamp(min=1)
+        grey = (changed.mean(1, keepdim=True) * valid).sum((-2, -1), keepdim=True) / inside
+        changed = (grey + (changed - grey) * contrast).clamp(0, 1)
+        grey = changed.mean(1, keepdim=True)
+        changed = (grey + (changed - grey) * saturation).clamp(0, 1)
+        if changed.shape[1] == _RGB:
+            turn = _hue_turn(2 * math.pi * strength * (2 * draws[3] - 1)).to(changed)
+            changed = torch.einsum("ij,bjhw->bihw", turn, changed).clamp(0, 1)
+        view = changed.where(valid, view)
+    if blurred < _APPLIED:
+        view = _blurred(view, _SIGMA[0] + (_SIGMA[1] - _SIGMA[0]) * draws[4])
+    return view * span + bottom
+
+
+def _hue_turn(angle: float) -> Tensor:
+    """The rotation around (1, 1, 1), 3×3 (Rodrigues' formula)."""
+    axis = torch.full((3,), 3**-0.5)
+    cross = torch.tensor([[0, -1.0, 1], [1, 0, -1], [-1, 1, 0]]) * 3**-0.5
+    return torch.eye(3) * math.cos(angle) + math.sin(angle) * cross + (1 - math.cos(angle)) * torch.outer(axis, axis)
+
+
+def _blurred(image: Tensor, sigma: float) -> Tensor:
+    radius = math.ceil(3 * sigma)
+    place = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
+    kernel = torch.exp(-0.5 * (place / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    bands = image.shape[1]
+    padded = F.pad(image, (radius,) * 4, mode="replicate")
+    across: Tensor = F.conv2d(padded, kernel.view(1, 1, 1, -1).expand(bands, 1, 1, -1), groups=bands)
+    return F.conv2d(across, kernel.view(1, 1, -1, 1).expand(bands, 1, -1, 1), groups=bands)
