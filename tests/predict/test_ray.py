@@ -10,9 +10,12 @@ from tiny_predictors import Local, predictor
 from tiny_scenes import random_pixels, write_scene
 
 from mapmend.core.errors import JobError, ProjectError, RasterError
-from mapmend.predict.executors.ray import Ray
+from mapmend.core.preemption import Watch
+from mapmend.predict.executors.ray import Ray, _stop_file, _Worker
 from mapmend.predict.executors.shard import Shard
 from mapmend.predict.job import predict_scene, predict_shard
+from mapmend.predict.ledger import Ledger
+from mapmend.predict.plan import plan_job
 
 ray = pytest.importorskip("ray")
 
@@ -73,6 +76,25 @@ def test_a_block_that_fails_on_a_cluster_does_not_stop_the_others(small, tmp_pat
     with pytest.raises(JobError, match=r"1 of 4 blocks failed.*a\.tif"):
         predict_scene(Failing(small, ""), scene, tmp_path / "map", block=96, executor=Ray(workers=1))
     assert len(list((tmp_path / "map" / "blocks").glob("*.class.tif"))) == 3
+
+
+def test_a_worker_begins_no_block_once_a_signal_has_come(small, scene, tmp_path):
+    job = plan_job(small, scene, 96, (), False)
+    ledger = Ledger(tmp_path / "map", job.layers)
+    ledger.claim(job.identity)
+    ledger.plan(job.side, job.blocks, shared=False)
+    watch, rows = Watch(), [{"block": block.id} for block in job.blocks]
+    with _stop_file(ledger, watch) as stop:
+        worker = _Worker(job, ledger.folder, 1, stop)
+        assert worker(rows[0]) == {**rows[0], "error": None, "done": True}
+        assert worker(rows[0])["done"]  # one that is done is not done again
+        watch(signal.SIGTERM, None)
+        deadline = time.monotonic() + 10
+        while not stop.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert worker(rows[1]) == {**rows[1], "error": None, "done": False}
+    assert ledger.state(job.blocks[0]).state == "done" and ledger.state(job.blocks[1]) is None
+    assert not stop.exists()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:6379", "nonsense", "127.0.0.1:99999999"])

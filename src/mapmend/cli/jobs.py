@@ -40,7 +40,7 @@ def tell_of_jobs(
     else:
         places = inputs if inputs[0].is_dir() else [out] if out is not None else []
     if not places:
-        raise ProjectError("whose state?", where=inputs[0], fix="give a map's folder, a project, or --out")
+        raise ProjectError("is no folder of a map", where=inputs[0], fix="give a map's folder, a project, or --out")
     folders = [file.parent for place in places for file in sorted(place.rglob(JOB))]
     if not folders:
         raise JobError("holds no mapping job", where=places[0], fix="give the folder that `predict --out` was given")

@@ -108,6 +108,8 @@ class _Worker:
         if self._watch.asked:
             return told
         with self._ledger.at_work():
+            if self._ledger.done(block) is not None:  # before its worker died
+                return {**told, "done": True}
             if not self._ledger.take(block):
                 return told
             try:
@@ -196,11 +198,13 @@ def _cluster(address: str) -> Iterator[Any]:
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     if not address:
         os.environ.setdefault("RAY_worker_niceness", "0")  # as every other way to map
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback, whatever the system
     import ray
     import ray.data
     import ray.exceptions
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="mm-", ignore_cleanup_errors=True) as folder:
         own: dict[str, Any] = {"_temp_dir": folder, "include_dashboard": False}
         try:
