@@ -12,12 +12,12 @@ from rio_cogeo.cogeo import cog_validate
 from tiny_predictors import Local, predictor
 from tiny_scenes import CRS, random_pixels, read, sensor, write_image, write_scene
 
-from mapmend.core.errors import DiskError, GridError, JobError, ModelError, RasterError, SensorError
+from mapmend.core.errors import DiskError, GridError, JobError, ModelError, ProjectError, RasterError, SensorError
 from mapmend.core.grid import make_grid
 from mapmend.nn.build import build_network
 from mapmend.nn.model_folder import ModelCard, save_model
 from mapmend.nn.spec import NetworkSpec
-from mapmend.predict import assembly
+from mapmend.predict import assembly, estimate
 from mapmend.predict import job as module
 from mapmend.predict.executors import local
 from mapmend.predict.job import estimate_scene, predict_scene
@@ -262,3 +262,12 @@ def test_uint16_and_unreferenced_images_are_mapped_in_pixel_units(legend, tmp_pa
     with pytest.warns(UserWarning):
         result = predict_scene(predictor(Local(), legend), plain, tmp_path / "plain")
     np.testing.assert_array_equal(read(result.class_path), read(georeferenced.class_path))
+
+
+def test_blocks_larger_than_memory_allows_are_one_line_before_anything_is_written(model, scene, tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "_free", lambda: 300_000)
+    with pytest.raises(ProjectError, match=r"blocks 170 pixels wide need about 0\.0 GB of memory.*smaller") as fault:
+        predict_scene(model, scene, tmp_path / "map")
+    assert "\n" not in str(fault.value) and not (tmp_path / "map").exists()
+    monkeypatch.setattr(estimate, "_free", lambda: None)
+    predict_scene(model, scene, tmp_path / "map")

@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from mapmend.core.errors import ProjectError
 from mapmend.predict.blocks import Block, batch_size, count_windows
 from mapmend.predict.layers import Layers
 from mapmend.predict.pair import channels
@@ -61,9 +63,6 @@ def estimate_job(predictor: Predictor, scene: Scene, blocks: Sequence[Block], la
     seconds = min(_timed(predictor, pixels, valid) for _ in range(2))
     windows = [count_windows(block, scene.grid, lattice) for block in blocks]
     calls = sum(math.ceil(number / size) for number in windows)
-    widest = max(block.window.width for block in blocks) + 2 * lattice.size
-    sums = 4 * channels(predictor) * lattice.size * widest
-    strips = 2 * (pixels.itemsize * shape[1] + 2 * len(reader.counts)) * lattice.size * widest
     batches = 4 * (pixels.nbytes + valid.nbytes)
     return Estimate(
         blocks=len(blocks),
@@ -71,8 +70,42 @@ def estimate_job(predictor: Predictor, scene: Scene, blocks: Sequence[Block], la
         pixels=_pixels(blocks),
         seconds=calls * seconds,
         disk=disk_bytes(blocks, layers),
-        memory=_peak() + sums + strips + batches,
+        memory=_peak() + _rows_bytes(predictor, reader, blocks) + batches,
     )
+
+
+def check_memory(predictor: Predictor, scene: Scene, blocks: Sequence[Block]) -> None:
+    """Refuse blocks whose rows of windows do not fit into the memory that this machine has free.
+
+    Raises:
+        ProjectError: they do not.
+    """
+    needed, free = _rows_bytes(predictor, SceneReader(scene), blocks), _free()
+    if free is not None and needed > free:
+        widest = max(block.window.width for block in blocks)
+        raise ProjectError(
+            f"blocks {widest} pixels wide need about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free",
+            where="--block",
+            fix="choose a smaller one, or leave it out",
+        )
+
+
+def _rows_bytes(predictor: Predictor, reader: SceneReader, blocks: Sequence[Block]) -> int:
+    """Memory of one row of windows: running sums, stored pixels and their validity, twice while they move."""
+    side = predictor.lattice.size
+    widest = max(block.window.width for block in blocks) + 2 * side
+    stored = reader.dtype.itemsize * sum(reader.counts) + 2 * len(reader.counts)
+    return side * widest * (4 * channels(predictor) + 2 * stored)
+
+
+def _free() -> int | None:
+    """Bytes that can be had without swapping; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return 1024 * int(found[0]) if found else None
 
 
 def _timed(predictor: Predictor, pixels: np.ndarray, valid: np.ndarray) -> float:

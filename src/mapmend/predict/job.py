@@ -10,7 +10,7 @@ from mapmend.core.preemption import Preempted, watch_signals
 from mapmend.predict.assembly import MapResult, finished_map, put_together
 from mapmend.predict.batches import settle_batch
 from mapmend.predict.blocks import Block
-from mapmend.predict.estimate import Estimate, disk_bytes, estimate_job
+from mapmend.predict.estimate import Estimate, check_memory, disk_bytes, estimate_job
 from mapmend.predict.executors.local import Executor, work_through
 from mapmend.predict.executors.shard import Shard
 from mapmend.predict.ledger import Ledger
@@ -129,6 +129,7 @@ def estimate_scene(
 
 def _claimed(job: Job, out: Path) -> Ledger:
     """The ledger of a folder that is this job's from now on, if it was not before."""
+    check_memory(job.predictor, job.scene, job.blocks)
     ledger = Ledger(out, job.layers)
     settled = settle_batch(job, out)
     ledger.claim({**job.identity, **settled})
