@@ -189,8 +189,11 @@ def _train(
     head = net.head or method_class.head
     encoder, decoder = published(method_class) if net.preset else (net.encoder, net.decoder)
     pair = method_class.pair(own)
+    partial = method_class.drops_modalities(own)
+    if partial and len(modalities) < 2:
+        raise ProjectError("'modality_dropout' needs two sensors", where=project.path, fix="leave it out")
     spec = NetworkSpec(
-        encoder, decoder, len(bands), len(legend), mean, std, net.decoder_widths, head, given.frequencies, pair
+        encoder, decoder, len(bands), len(legend), mean, std, net.decoder_widths, head, given.frequencies, pair, partial
     )
     torch.manual_seed(loop.seed)
     network, origin = build_network(spec, "none" if start_from is not None else net.weights)

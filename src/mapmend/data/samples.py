@@ -257,7 +257,7 @@ def resized(
     image: np.ndarray, valid: np.ndarray, label: np.ndarray, side: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A window at another size: pixels C×H×W by the bilinear mean of valid ones, validity and label by nearest."""
-    inside = torch.from_numpy(valid.all(0)[None, None]).float()
+    inside = torch.from_numpy(np.logical_and.reduce(valid, axis=0)[None, None]).float()
     antialias = side < image.shape[-1]
     size = (side, side)
     weight = F.interpolate(inside, size, mode="bilinear", antialias=antialias)
