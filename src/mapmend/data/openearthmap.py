@@ -77,7 +77,8 @@ def openearthmap_sar_rows(entry: Mapping[str, object], where: str, base: Path, *
     Args:
         entry: `openearthmap_sar`, the folder; `part`, its train (the default) or test; `image`, the project's sensors
             with the folders of their images, `{optical: rgb_images, radar: sar_images}` as far as they are there;
-            `split`, which wins over the one in the files' names; `label: none` for images alone; `label_legend`; `trust`.
+            `split`, which wins over the one in the files' names; `label: none` for images alone; and `label_legend` and
+            `trust`.
         where: named in errors.
         base: folder that relative paths start from.
         reference: as in `openearthmap_rows`.
