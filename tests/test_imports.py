@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "maps": {"core", "raster", "data", "predict", "change", "project"},
     "calibrate": {"core", "data", "accuracy", "nn", "predict"},
     "certain": {"core", "accuracy", "raster", "predict"},
-    "training": {"core", "data", "nn", "train", "calibrate", "project", "maps", "methods", "stages"},
+    "training": {"core", "data", "losses", "nn", "train", "calibrate", "project", "maps", "methods", "stages"},
     "steps": {
         "core",
         "beforehand",

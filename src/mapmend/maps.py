@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,16 +46,29 @@ class MapJob:
         """The earlier date, where the finished map has its classes; of a map that is the change itself, None."""
         return self.before if (self.folder / "class_before.tif").is_file() else None
 
-    def scene(self, aoi: Path | None, modalities: Sequence[str] = ()) -> Scene:
-        """What the predictor reads: of a site that has all of these modalities, their images alone."""
+    def scene(self, aoi: Path | None, modalities: Mapping[str, int] | None = None, *, partial: bool = False) -> Scene:
+        """What the predictor reads.
+
+        Args:
+            aoi: area of interest.
+            modalities: of the model, with their numbers of bands; of a site that has them all, their images alone.
+            partial: whether the model does without some of them.
+        """
+        wanted = modalities or {}
+        there = {image.modality for image in self.site.images}
+        lacking = [(place, bands) for place, (name, bands) in enumerate(wanted.items()) if name not in there]
+        if not partial or self.before is not None or len(lacking) == len(wanted):
+            lacking = []
+        read = [name for place, name in enumerate(wanted) if place not in dict(lacking)]
         return Scene(
             self.site.name,
-            _chosen(self.site, modalities),
+            _chosen(self.site, read),
             self.site.grid,
             self.site.date,
             str(aoi) if aoi is not None else None,
-            before=_chosen(self.before, modalities) if self.before is not None else (),
+            before=_chosen(self.before, read) if self.before is not None else (),
             date_before=self.before.date if self.before is not None else "",
+            absent=tuple(lacking),
         )
 
     def change_inputs(self, old: str) -> ChangeInputs:

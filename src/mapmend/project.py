@@ -60,6 +60,12 @@ class DataSettings:
         crop: side of a training window in pixels.
         validation_share: share of the labelled area held out to choose the model; 0 for none.
         photometric: strength of random contrast and brightness; 0 for none.
+        scale: least and largest factor by which a training window is enlarged; [1, 1] for none.
+        most_of_class: the largest share of a window's labels that one class may have; windows with more are drawn
+            again, ten times at most. 1 allows all.
+        alignment: probability that a window is made as coarse as a sensor of 0.1 to 0.35 of its resolution would show
+            it, with objects up to three times as large; 0 for never. Liu et al. take 0.2.
+        distortion: brightness, contrast, saturation and (of three bands) hue varied much, as on photographs.
         labelled_share: share of the labelled places whose labels are learned from, to see what fewer would give; the
             others are places without a label. Drawn by the seed: a smaller share is part of a larger one.
         sensors: those whose images are looked at, of places that have all of them; all sensors when empty.
@@ -69,6 +75,10 @@ class DataSettings:
     crop: Annotated[int, Field(ge=32)] = 256
     validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.2
     photometric: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (1.0, 1.0)
+    most_of_class: Annotated[float, Field(gt=0, le=1)] = 1.0
+    alignment: Annotated[float, Field(ge=0, le=1)] = 0.0
+    distortion: bool = False
     labelled_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     sensors: tuple[str, ...] = ()
     labels: str = ""

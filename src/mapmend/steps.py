@@ -17,12 +17,13 @@ from mapmend.change.record import ChangeResult
 from mapmend.core.errors import JobError, ManifestError, ModelError
 from mapmend.core.legend import Legend
 from mapmend.core.manifest import two_dates
+from mapmend.core.sensor import Sensor
 from mapmend.data.leaks import check_leaks
 from mapmend.data.prepare import prepare
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
 from mapmend.data.sites import Prepared, load_prepared
 from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
-from mapmend.nn.model_folder import read_card
+from mapmend.nn.model_folder import ModelCard, read_card
 from mapmend.predict.assembled import Tricks, assembled_predictor
 from mapmend.predict.augmented import Views
 from mapmend.predict.backends.choose import Backend, on_backend
@@ -150,11 +151,12 @@ def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[s
     named = _probabilities(project, options)
     asked, risk = options.certain or settings.certain, options.risk or settings.risk
     models, tricks = options.models or predicting_models(project, out), _tricks(project, options)
-    modalities = tuple(read_card(models[0]).sensors)
+    card = read_card(models[0])
+    modalities = _modalities(card)
     wanted = wanted_certain(models, tricks, asked, risk, options.certain_reference) if asked else None
     entropy = options.entropy or settings.entropy
     for job in _tracked(jobs, "mapping"):
-        given = (predictor, job.scene(aoi, modalities), job.folder)
+        given = (predictor, job.scene(aoi, modalities, partial=card.spec.partial), job.folder)
         more: dict[str, Any] = {
             "block": options.block,
             "progress": len(jobs) == 1,
@@ -180,10 +182,11 @@ def estimate_step(project: Project, out: Path, options: PredictOptions) -> Estim
     predictor = on_backend(project_predictor(project, out, options), backend, [job.folder for job in jobs])
     aoi = options.aoi or project.aoi
     named = _probabilities(project, options)
-    modalities = tuple(read_card((options.models or predicting_models(project, out))[0]).sensors)
+    card = read_card((options.models or predicting_models(project, out))[0])
+    scenes = [job.scene(aoi, _modalities(card), partial=card.spec.partial) for job in jobs]
     entropy = options.entropy or project.predict_settings().entropy
     more: dict[str, Any] = {"block": options.block, "probabilities": named, "entropy": entropy}
-    return total(estimate_scene(predictor, job.scene(aoi, modalities), **more) for job in jobs)
+    return total(estimate_scene(predictor, scene, **more) for scene in scenes)
 
 
 def wanted_certain(
@@ -252,6 +255,11 @@ def project_predictor(project: Project, out: Path, options: PredictOptions) -> P
         precision=options.precision or settings.precision,
         device=options.device,
     )
+
+
+def _modalities(card: ModelCard) -> dict[str, int]:
+    """Bands of each modality that a model reads, in its order."""
+    return {name: len(Sensor.from_dict(sensor).bands) for name, sensor in card.sensors.items()}
 
 
 def _tricks(project: Project, options: PredictOptions) -> Tricks:

@@ -19,6 +19,7 @@ from mapmend.core.places import TRAINED_ON, TrainedPlace, merged, trained_places
 from mapmend.core.provenance import file_hash, provenance
 from mapmend.core.sensor import Sensor
 from mapmend.core.settings import from_mapping
+from mapmend.data.alignment import resolution_alignment
 from mapmend.data.augment import photometric
 from mapmend.data.pair_data import UNLABELLED, pair_data
 from mapmend.data.pairs import PairValidationSet
@@ -26,16 +27,18 @@ from mapmend.data.samples import TrainingSet, ValidationSet
 from mapmend.data.sites import Prepared, PreparedSite, channel_statistics, load_prepared
 from mapmend.data.splits import SitePart, split_sites, with_fewer_labels
 from mapmend.data.unlabelled import UnlabelledSet, unlabelled_sites
+from mapmend.losses.distortion import distortion
 from mapmend.maps import PREPARED
-from mapmend.methods.method import Method
+from mapmend.methods.method import Batch, Method
 from mapmend.nn.build import build_network
 from mapmend.nn.model_folder import ModelCard, load_model, model_hash, read_card, save_model
 from mapmend.nn.spec import NetworkSpec
 from mapmend.nn.warm_start import warm_start
-from mapmend.project import Project
+from mapmend.project import DataSettings, Project
 from mapmend.stages import learned_identity, learned_sites
 from mapmend.train.config import LoopConfig
 from mapmend.train.loop import fit
+from mapmend.train.session import Augment
 
 console = Console(stderr=True)
 
@@ -137,6 +140,8 @@ def _of_parts(project: Project, prepared: Prepared, parts: Sequence[SitePart]) -
         loop.seed,
         label_pixels=method.sees_label_pixels(own),
         confidence=method.sees_confidence(own),
+        scale=data.scale,
+        most_of_class=data.most_of_class,
     )
     frequencies = training.frequencies() if method.knows_frequencies(own) else ()
     validation = ValidationSet(parts, legend, data.crop)
@@ -184,8 +189,11 @@ def _train(
     head = net.head or method_class.head
     encoder, decoder = published(method_class) if net.preset else (net.encoder, net.decoder)
     pair = method_class.pair(own)
+    partial = method_class.drops_modalities(own)
+    if partial and len(modalities) < 2:
+        raise ProjectError("'modality_dropout' needs two sensors", where=project.path, fix="leave it out")
     spec = NetworkSpec(
-        encoder, decoder, len(bands), len(legend), mean, std, net.decoder_widths, head, given.frequencies, pair
+        encoder, decoder, len(bands), len(legend), mean, std, net.decoder_widths, head, given.frequencies, pair, partial
     )
     torch.manual_seed(loop.seed)
     network, origin = build_network(spec, "none" if start_from is not None else net.weights)
@@ -214,7 +222,7 @@ def _train(
         classes=legend.names,
         identity={**told, "network": spec.to_dict(), "data": asdict(data), **start},
         header={**start, "parts": [part.describe() for part in parts]},
-        augment=photometric(std, data.photometric),
+        augment=_augmentation(mean, std, data),
     )
     if not result.first:
         raise SystemExit(0)  # the first process writes the model and goes on alone
@@ -246,6 +254,22 @@ def _train(
         card = replace(card, calibration=calibrated.calibration)
     card = replace(card, metrics=metrics, provenance=made)
     return save_model(model_folder, network, card)
+
+
+def _augmentation(mean: tuple[float, ...], std: tuple[float, ...], data: DataSettings) -> Augment:
+    """All that happens to a batch of windows, in this order: resolution, colours, light."""
+    parts = (
+        resolution_alignment(data.alignment),
+        distortion(mean, std, applied=data.distortion),
+        photometric(std, data.photometric),
+    )
+
+    def augment(batch: Batch, generator: torch.Generator) -> Batch:
+        for part in parts:
+            batch = part(batch, generator)
+        return batch
+
+    return augment
 
 
 def published(method: type[Method]) -> tuple[str, str]:

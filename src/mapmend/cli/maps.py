@@ -82,6 +82,9 @@ def predict(
     suppress: Annotated[
         list[str] | None, typer.Option("--suppress", metavar="CLASS", help="A class that the map never shows.")
     ] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", help="Folder for a PNG of each map's codes too, 0 where there is no class.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and write nothing.")] = False,
     data: Data = None,
     device: Device = "auto",
@@ -103,6 +106,7 @@ def predict(
     from mapmend.predict.job import estimate_scene, predict_scene, predict_shard
     from mapmend.predict.scene import mosaic_of_files, scene_of_files
     from mapmend.project import PredictSettings, load_project
+    from mapmend.raster.png import write_class_png
     from mapmend.raster.stac import write_item
     from mapmend.run import claimed
     from mapmend.steps import PredictOptions, certain_step, estimate_step, predict_step, wanted_certain
@@ -166,6 +170,9 @@ def predict(
             return
         with claimed(project, folder, "predict") if part is None else nullcontext():
             maps = predict_step(project, folder, options)
+        if png is not None:
+            for name, path in maps.items():
+                write_class_png(path / "class.tif", png / f"{name.replace('/', '_')}.png")
         emit({"maps": {name: str(path) for name, path in maps.items()}}, json_file)
         return
     if not model or (out is None and not dry_run):
@@ -204,6 +211,8 @@ def predict(
         typer.echo(f"shard {shard} is done; others are not", err=True)
         emit({"finished": False}, json_file)
         return
+    if png is not None:
+        write_class_png(result.class_path, png / f"{scene.name}.png")
     typer.echo(f"map: {result.class_path}", err=True)
     made = {
         "class": result.class_path,

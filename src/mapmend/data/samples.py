@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -24,6 +25,7 @@ from mapmend.raster.reading import ImageSource, LabelReader, Reader
 CELL = 64  # side of the cells by which labelled places are remembered
 STRIP = 2048  # side of the windows in which labels are surveyed
 _RAREST = 1e-4  # share of a class that labels do not know
+_TRIES = 10  # draws of a window in which no class has too large a share
 _SQUARE = 0.05  # pixels whose sides differ by less may be turned by a quarter
 
 Sample = dict[str, Tensor]
@@ -127,6 +129,8 @@ class TrainingSet(Dataset[Sample]):
         seed: of all draws.
         label_pixels: whether samples tell of the label's own pixels: `cell` T×H×W int32 numbers them, and where a
             product has a table of mixtures `shares` T×K×H×W uint8 says what it holds of each class, 200 for all.
+        scale: least and largest factor by which windows are enlarged.
+        most_of_class: largest share of a window's labels that one class may have; after ten draws all are taken.
         confidence: whether samples tell how sure each label is: `confidence` T×H×W uint8, 200 for certain.
 
     Attributes:
@@ -145,6 +149,8 @@ class TrainingSet(Dataset[Sample]):
         *,
         label_pixels: bool = False,
         confidence: bool = False,
+        scale: tuple[float, float] = (1.0, 1.0),
+        most_of_class: float = 1.0,
     ) -> None:
         training = [part for part in parts if part.trains]
         surveys = [survey(part, legend) for part in training]
@@ -158,6 +164,7 @@ class TrainingSet(Dataset[Sample]):
             raise LabelError(f"the label has one class only ('{present[0]}')", fix=hint)
         self._parts, self._crop, self._seed = training, crop, seed
         self._cells, self._confidence = label_pixels, confidence
+        self._scale, self._most = scale, most_of_class
         self._shares = label_pixels and any(part.site.label_shares for part in training)
         self._readers = [SiteReader(part.site, legend) for part in training]
         self._shapes = [s.cells.shape for s in surveys]
@@ -173,26 +180,41 @@ class TrainingSet(Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         """The sample of (step, rank, position in the batch): image T×C×H×W, mask T×H×W, valid T×M×H×W, trust."""
         rng = np.random.default_rng([self._seed, *key])
+        for _ in range(_TRIES):
+            part, reader, window, label = self._place(rng)
+            if self._most >= 1 or _largest_share(label, len(self.counts)) <= self._most:
+                break
+        image, valid = reader.image(window)
+        more = {"cell": reader.cells} if self._cells else {}
+        more |= {"shares": reader.shares} if self._shares else {}
+        more |= {"confidence": reader.confidence} if self._confidence else {}
+        maps = {name: read(window) for name, read in more.items()}
+        if self._scale != (1.0, 1.0):
+            image, valid, label = resized(image, valid, label, self._crop)
+            maps = {name: nearest(array, self._crop) for name, array in maps.items()}
+        turns, flip = draw_turn(part.site, rng)
+        image, valid, label = (turned(array, turns, flip) for array in (image, valid, label))
+        sample = make_sample(image, valid, label, part.site.trust)
+        arrays = {name: turned(array, turns, flip) for name, array in maps.items()}
+        return sample | {name: torch.from_numpy(np.ascontiguousarray(array))[None] for name, array in arrays.items()}
+
+    def _place(self, rng: np.random.Generator) -> tuple[SitePart, SiteReader, Window, np.ndarray]:
+        """A window around a labelled pixel, and its labels that may be learned from."""
         flat = int(np.searchsorted(self._cumulative, rng.integers(self._cumulative[-1]), side="right"))
         index = int(np.searchsorted(self._offsets, flat, side="right")) - 1
         part, reader = self._parts[index], self._readers[index]
         cell = np.unravel_index(flat - self._offsets[index], self._shapes[index])
+        side = self._crop
+        if self._scale != (1.0, 1.0):
+            side = max(1, round(self._crop / rng.uniform(*self._scale)))
         row, col = (
-            place_crop(int(at) * CELL, int(size), self._crop, rng)
+            place_crop(int(at) * CELL, int(size), side, rng)
             for at, size in zip(cell, part.site.grid.shape, strict=True)
         )
-        window = Window(row, col, self._crop, self._crop)
-        image, valid = reader.image(window)
+        window = Window(row, col, side, side)
         label = reader.label(window)
         label[part.excluded(window)] = NODATA
-        turns, flip = draw_turn(part.site, rng)
-        image, valid, label = (turned(array, turns, flip) for array in (image, valid, label))
-        sample = make_sample(image, valid, label, part.site.trust)
-        more = {"cell": reader.cells} if self._cells else {}
-        more |= {"shares": reader.shares} if self._shares else {}
-        more |= {"confidence": reader.confidence} if self._confidence else {}
-        arrays = {name: turned(read(window), turns, flip) for name, read in more.items()}
-        return sample | {name: torch.from_numpy(np.ascontiguousarray(array))[None] for name, array in arrays.items()}
+        return part, reader, window, label
 
 
 class ValidationSet(Dataset[Sample]):
@@ -229,6 +251,36 @@ class ValidationSet(Dataset[Sample]):
         inside = SitePart(part.site, part.trains, part.blocks, buffer=0).excluded(window)
         label[~inside] = NODATA
         return make_sample(image, valid, label, part.site.trust)
+
+
+def resized(
+    image: np.ndarray, valid: np.ndarray, label: np.ndarray, side: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A window at another size: pixels C×H×W by the bilinear mean of valid ones, validity and label by nearest."""
+    inside = torch.from_numpy(np.logical_and.reduce(valid, axis=0)[None, None]).float()
+    antialias = side < image.shape[-1]
+    size = (side, side)
+    weight = F.interpolate(inside, size, mode="bilinear", antialias=antialias)
+    pixels = torch.from_numpy(np.ascontiguousarray(image))[None].float() * inside
+    values = F.interpolate(pixels, size, mode="bilinear", antialias=antialias) / weight.clamp(min=1e-6)
+    known: np.ndarray = nearest(valid, side) & (weight[0].numpy() > 0)
+    return (
+        np.where(np.logical_and.reduce(known, axis=0), values[0].numpy(), 0).astype(np.float32),
+        known,
+        nearest(label, side),
+    )
+
+
+def nearest(array: np.ndarray, side: int) -> np.ndarray:
+    """An array …×H×W at another size, each pixel the one that its centre lies in."""
+    rows, cols = (((np.arange(side) + 0.5) * old / side).astype(np.int64) for old in array.shape[-2:])
+    return array[..., rows[:, None], cols[None, :]]
+
+
+def _largest_share(label: np.ndarray, classes: int) -> float:
+    """Of a window's labelled pixels that are of one class; 0 where none is labelled."""
+    counts = np.bincount(label[label != NODATA], minlength=classes)
+    return float(counts.max() / counts.sum()) if counts.sum() else 0.0
 
 
 def make_sample(image: np.ndarray, valid: np.ndarray, label: np.ndarray, trust: str) -> Sample:

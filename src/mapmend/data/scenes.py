@@ -11,6 +11,7 @@ from mapmend.core.errors import ManifestError
 from mapmend.core.manifest import Row, check_columns, check_rows, make_row, parse_manifest
 from mapmend.data.chesapeake import CHESAPEAKE, chesapeake_rows
 from mapmend.data.layouts import ScenePattern, expand
+from mapmend.data.openearthmap import OPENEARTHMAP, OPENEARTHMAP_SAR, openearthmap_rows, openearthmap_sar_rows
 from mapmend.data.poland import POLAND, poland_rows
 from mapmend.data.torchgeo import torchgeo_rows
 from mapmend.data.torchgeo_opening import TORCHGEO
@@ -49,6 +50,10 @@ def read_scenes(
             rows += chesapeake_rows(entry, where, base, reference=reference)
         elif POLAND in entry:
             rows += poland_rows(entry, where, base, reference=reference)
+        elif OPENEARTHMAP in entry:
+            rows += openearthmap_rows(entry, where, base, reference=reference)
+        elif OPENEARTHMAP_SAR in entry:
+            rows += openearthmap_sar_rows(entry, where, base, reference=reference)
         else:
             rows += expand(entry, where, base)
     return check_rows(rows, name)

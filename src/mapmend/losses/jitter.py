@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mapmend.losses.distortion import around_grey
+
 _APPLIED = 0.5
 _SIGMA = (0.15, 1.15)
 _RGB = 3
@@ -45,19 +47,12 @@ def jitter_and_blur(
         grey = changed.mean(1, keepdim=True)
         changed = (grey + (changed - grey) * saturation).clamp(0, 1)
         if changed.shape[1] == _RGB:
-            turn = _hue_turn(2 * math.pi * strength * (2 * draws[3] - 1)).to(changed)
+            turn = around_grey(2 * math.pi * strength * (2 * draws[3] - 1)).to(changed)
             changed = torch.einsum("ij,bjhw->bihw", turn, changed).clamp(0, 1)
         view = changed.where(valid, view)
     if blurred < _APPLIED:
         view = _blurred(view, _SIGMA[0] + (_SIGMA[1] - _SIGMA[0]) * draws[4])
     return view * span + bottom
-
-
-def _hue_turn(angle: float) -> Tensor:
-    """The rotation around (1, 1, 1), 3×3 (Rodrigues' formula)."""
-    axis = torch.full((3,), 3**-0.5)
-    cross = torch.tensor([[0, -1.0, 1], [1, 0, -1], [-1, 1, 0]]) * 3**-0.5
-    return torch.eye(3) * math.cos(angle) + math.sin(angle) * cross + (1 - math.cos(angle)) * torch.outer(axis, axis)
 
 
 def _blurred(image: Tensor, sigma: float) -> Tensor:

@@ -125,6 +125,11 @@ class Method(nn.Module, ABC):
         return False
 
     @classmethod
+    def drops_modalities(cls, config: Any) -> bool:
+        """Whether its networks learn to do without one of the images that are stacked for them."""
+        return False
+
+    @classmethod
     def sees_confidence(cls, config: Any) -> bool:
         """Whether batches shall tell how sure each label is, for these settings."""
         return False

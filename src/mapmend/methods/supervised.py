@@ -34,6 +34,8 @@ class SupervisedConfig(RobustSettings):
         class_weights: of that loss: none, inverse_sqrt (1/√ of a class's share of the labelled pixels), or one
             per class.
         auxiliary: weight of all of these losses on an auxiliary head, which helps while training; 0 for no such head.
+        modality_dropout: share of the windows of which one sensor's image is taken away, where several are stacked; a
+            model that has learned so maps places from whichever image exists, and says which.
         label_smoothing: ε of plain cross-entropy's target (1 − ε)·y + ε/K.
     """
 
@@ -41,6 +43,7 @@ class SupervisedConfig(RobustSettings):
     dice: Weight = 0.0
     lovasz: Weight = 0.0
     auxiliary: Weight = 0.0
+    modality_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     class_weights: Literal["none", "inverse_sqrt"] | tuple[Weight, ...] = "none"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -74,6 +77,9 @@ class Supervised(Method):
     def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:
         """One loss, `loss`: the weighted sum of the parts, which are noted where there are several."""
         image, valid, mask = dates_as_samples(batches["labelled"])
+        if self.config.modality_dropout:
+            counts = [len(sensor.bands) for sensor in self.sensors.values()]
+            valid = without_some(valid, counts, self.config.modality_dropout, state.generator)
         aside: Tensor | None = None
         if self.auxiliary is None:
             logits = self.network(image, valid).float()
@@ -112,6 +118,11 @@ class Supervised(Method):
         return sees_label_pixels(config)
 
     @classmethod
+    def drops_modalities(cls, config: SupervisedConfig) -> bool:
+        """As in `Method`."""
+        return bool(config.modality_dropout)
+
+    @classmethod
     def sees_confidence(cls, config: SupervisedConfig) -> bool:
         """As in `Method`."""
         return config.confidence_weight
@@ -133,6 +144,23 @@ class Supervised(Method):
         return self.robustness.pixel_loss(
             logits, belief, weight=self.class_weights, label_smoothing=self.config.label_smoothing
         )
+
+
+def without_some(valid: Tensor, counts: Sequence[int], share: float, generator: torch.Generator) -> Tensor:
+    """Validity B×C×H×W of channels, from that of pixels B×1×H×W: of a share of the images one modality is invalid.
+
+    Args:
+        valid: of pixels of which all modalities are valid.
+        counts: bands of each modality, at least two of them.
+        share: of the images.
+        generator: on the CPU.
+    """
+    dropped = torch.rand(len(valid), generator=generator) < share
+    which = torch.randint(len(counts), (len(valid),), generator=generator)
+    kept = torch.ones(len(valid), len(counts), dtype=torch.bool)
+    kept[dropped, which[dropped]] = False
+    channels = kept.repeat_interleave(torch.tensor(counts), dim=1).to(valid.device)
+    return valid & channels[:, :, None, None]
 
 
 def _class_weights(config: SupervisedConfig, counts: Sequence[int]) -> Tensor | None:

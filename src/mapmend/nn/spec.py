@@ -38,8 +38,9 @@ class NetworkSpec:
         frequencies: of the classes, K, whose logarithms are added to the head's logits: a cosine has no bias. Empty for
             none.
         pair: of a network of two dates, one of `PAIRS`; empty for one date.
+        partial: whether it has learned to do without one of the images that are stacked for it.
 
-    What has its default in the last three is left out of plain values, so that cards and hashes of such networks are
+    What has its default in the last four is left out of plain values, so that cards and hashes of such networks are
     what they were before there were others.
     """
 
@@ -53,6 +54,7 @@ class NetworkSpec:
     head: str = PLAIN_HEAD
     frequencies: tuple[float, ...] = ()
     pair: str = ""
+    partial: bool = False
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -84,7 +86,7 @@ class NetworkSpec:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as JSON has them."""
-        left_out = (("head", PLAIN_HEAD), ("frequencies", ()), ("pair", ""))
+        left_out = (("head", PLAIN_HEAD), ("frequencies", ()), ("pair", ""), ("partial", False))
         return {name: value for name, value in asdict(self).items() if (name, value) not in left_out}
 
     @classmethod

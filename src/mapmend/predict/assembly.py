@@ -11,7 +11,7 @@ from typing import Literal
 from mapmend.core.classes import NODATA
 from mapmend.core.durable import replace_json
 from mapmend.core.provenance import RECORD, file_hash, provenance
-from mapmend.predict.layers import ENTROPY, Layers
+from mapmend.predict.layers import ENTROPY, USED, Layers
 from mapmend.predict.plan import Job
 from mapmend.predict.run_block import BlockResult
 from mapmend.raster.writing import write_cog, write_qml
@@ -54,8 +54,10 @@ def put_together(job: Job, out: Path, results: Sequence[BlockResult]) -> MapResu
     paths = job.layers.of_map(out)
     for number, path in enumerate(paths):
         parts = [(result.files[number], block.window) for block, result in zip(job.blocks, results, strict=True)]
-        kind: Literal["class", "confidence"] = "class" if path.stem.startswith("class") else "confidence"
-        legend = predictor.legend if kind == "class" else None
+        kind: Literal["class", "confidence"] = (
+            "class" if path.stem.startswith("class") or path.stem == USED else "confidence"
+        )
+        legend = predictor.legend if path.stem.startswith("class") else None
         write_cog(
             parts,
             grid,

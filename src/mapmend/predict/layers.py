@@ -12,7 +12,7 @@ from mapmend.predict.blocks import Block
 
 _ONE = ("class", "confidence")
 _TWO = (*_ONE, "class_before", "confidence_before", "change")
-EVERY, ENTROPY = "all", "entropy"
+EVERY, ENTROPY, USED = "all", "entropy", "used"
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Layers:
         names: of these classes.
         stems: of their files.
         entropy: whether how undecided the model is, at the later date, is written too.
+        used: whether it is written which modalities each pixel was mapped from.
     """
 
     dates: int = 1
@@ -32,11 +33,13 @@ class Layers:
     names: tuple[str, ...] = ()
     stems: tuple[str, ...] = ()
     entropy: bool = False
+    used: bool = False
 
     @property
     def all(self) -> tuple[str, ...]:
         """Names of the rasters, in the order in which a block's rows come."""
-        return (_TWO if self.dates == 2 else _ONE) + self.stems + ((ENTROPY,) if self.entropy else ())
+        first = (_TWO if self.dates == 2 else _ONE) + ((USED,) if self.used else ())
+        return first + self.stems + ((ENTROPY,) if self.entropy else ())
 
     def of_block(self, block: Block, folder: Path) -> tuple[Path, ...]:
         """The files of a block, in this order."""
@@ -48,7 +51,7 @@ class Layers:
 
 
 def choose_layers(
-    legend: Legend, dates: int, probabilities: str | Sequence[str] = (), *, entropy: bool = False
+    legend: Legend, dates: int, probabilities: str | Sequence[str] = (), *, entropy: bool = False, used: bool = False
 ) -> Layers:
     """The layers of a map.
 
@@ -57,6 +60,7 @@ def choose_layers(
         dates: 1 or 2.
         probabilities: names or ids of the classes whose probability is wanted too, or `all`.
         entropy: whether it is wanted too.
+        used: as in `Layers`.
 
     Raises:
         LegendError: there is no such class.
@@ -76,6 +80,7 @@ def choose_layers(
             for index in classes
         ),
         entropy,
+        used,
     )
 
 

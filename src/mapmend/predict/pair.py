@@ -144,7 +144,8 @@ def fitted(predictor: Predictor, scene: Scene) -> tuple[Predictor, Scene]:
             raise ModelError(told, where=f"scene '{scene.name}'", fix="map a pair: `dates: pair`, or --before")
         return predictor, replace(scene, sources=(*scene.before, *scene.sources), before=())
     if scene.dates < 2 or isinstance(predictor, PairPredictor):
-        return predictor, scene
+        partial = scene.dates < 2 and len(predictor.sensors) > 1 and _takes_any(predictor)
+        return predictor, replace(scene, partial=partial)
     if isinstance(predictor, TorchPredictor) and knows_pairs(predictor.network):
         return LearnedPairPredictor(predictor), scene
     return PairPredictor(predictor), scene
@@ -153,6 +154,12 @@ def fitted(predictor: Predictor, scene: Scene) -> tuple[Predictor, Scene]:
 def knows_pairs(network: nn.Module) -> bool:
     """Whether a network takes both dates at once."""
     return getattr(getattr(network, "spec", None), "pair", "") != ""
+
+
+def _takes_any(predictor: Predictor) -> bool:
+    """Whether a model has learned to do without one of its images."""
+    spec = getattr(predictor.network, "spec", None) if isinstance(predictor, TorchPredictor) else None
+    return bool(getattr(spec, "partial", False))
 
 
 def _by_date(maps: torch.Tensor) -> torch.Tensor:

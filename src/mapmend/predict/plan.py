@@ -53,6 +53,7 @@ class Job:
             "sources": [file_stamp(file) for file in files],
             "bands": [list(source.bands) for source in sources],
             "aoi": file_hash(scene.aoi) if scene.aoi is not None else None,
+            **({"absent": [list(one) for one in scene.absent]} if scene.partial else {}),
             **({"probabilities": list(self.layers.names)} if self.layers.names else {}),
             **({"entropy": True} if self.layers.entropy else {}),
         }
@@ -67,5 +68,5 @@ def plan_job(
     if predictor.sensors:
         check_sensors(scene, predictor.sensors)
     side = block_side(predictor.lattice, channels(predictor), block)
-    layers = choose_layers(predictor.legend, scene.dates, probabilities, entropy=entropy)
+    layers = choose_layers(predictor.legend, scene.dates, probabilities, entropy=entropy, used=scene.partial)
     return Job(predictor, scene, side, tuple(plan_blocks(scene.grid, side, SceneReader(scene).bounds)), layers)

@@ -79,7 +79,7 @@ def run_block(
     """
     started = time.perf_counter()
     lattice, window = predictor.lattice, block.window
-    layers = layers or Layers(scene.dates)
+    layers = layers or Layers(scene.dates, used=scene.partial)
     files = layers.of_block(block, folder)
     blend = RowBlend(
         window,
@@ -109,6 +109,9 @@ def run_block(
                 made = blend.finish(done.number, done.window, done.wanted)
                 for number in range(scene.dates):
                     made[2 * number] = predictor.legend.id_lut[made[2 * number]]
+                if layers.used:
+                    nothing = np.full(made[0].shape, NODATA, np.uint8)
+                    made.insert(2, done.used if done.used is not None else nothing)
                 write(made)
                 rows += done.window.height
             return rows

@@ -35,6 +35,9 @@ class Scene:
         date_before: of these, or "".
         mosaic: of one modality at one date, all its images, the first that is valid at a pixel first; `sources` then
             holds the first of them. Empty for a single image.
+        absent: place and number of bands of each of the model's modalities that there is no image of; `sources` has the
+            others.
+        partial: whether a pixel is mapped where any modality is valid; else all have to be.
     """
 
     name: str
@@ -45,6 +48,8 @@ class Scene:
     before: tuple[ImageSource, ...] = ()
     date_before: str = ""
     mosaic: tuple[Piece, ...] = ()
+    absent: tuple[tuple[int, int], ...] = ()
+    partial: bool = False
 
     @property
     def every(self) -> tuple[ImageSource, ...]:
@@ -70,7 +75,10 @@ class SceneReader:
             self._readers = [MosaicReader(scene.mosaic, scene.grid)]
         else:
             self._readers = [Reader(source, scene.grid) for source in (*scene.before, *scene.sources)]
-        self.dates = scene.dates
+        self._slots: list[Reader | MosaicReader | int] = list(self._readers)  # bands alone, where there is no image
+        for place, bands in sorted(scene.absent):
+            self._slots.insert(place, bands)
+        self.dates, self.partial = scene.dates, scene.partial
         self._aoi = load_aoi(scene.aoi, scene.grid) if scene.aoi is not None else None
 
     @cached_property
@@ -85,21 +93,24 @@ class SceneReader:
 
     @property
     def counts(self) -> list[int]:
-        """Bands of every image."""
-        return [reader.count for reader in self._readers]
+        """Bands of every modality."""
+        return [slot if isinstance(slot, int) else slot.count for slot in self._slots]
 
     def read(self, window: Window) -> tuple[Pixels, Bool]:
         """Pixels C×H×W in the stored type, all images stacked, and validity M×H×W, one layer per image."""
-        pixels = np.empty((sum(self.counts), window.height, window.width), self.dtype)
-        valid = np.empty((len(self._readers), window.height, window.width), bool)
+        pixels = np.zeros((sum(self.counts), window.height, window.width), self.dtype)
+        valid = np.zeros((len(self._slots), window.height, window.width), bool)
         start = 0
-        for number, reader in enumerate(self._readers):
-            pixels[start : start + reader.count], valid[number] = reader.read(window)
-            start += reader.count
+        for number, (slot, count) in enumerate(zip(self._slots, self.counts, strict=True)):
+            if not isinstance(slot, int):
+                pixels[start : start + count], valid[number] = slot.read(window)
+            start += count
         return pixels, valid
 
     def empty(self, window: Window) -> bool:
         """Whether at no date anything in a window is valid, as far as that is known without reading it."""
+        if self.partial:
+            return all(reader.empty(window) for reader in self._readers)
         each = len(self._readers) // self.dates
         return all(
             any(reader.empty(window) for reader in self._readers[date * each : (date + 1) * each])
@@ -128,6 +139,8 @@ def check_sensors(scene: Scene, cards: Sequence[Sensor]) -> None:
     Raises:
         SensorError: another number of images, other bands, stored numbers of another meaning or type, or alpha.
     """
+    absent = [place for place, _ in scene.absent]
+    cards = [card for place, card in enumerate(cards) if place not in absent]
     for sources in (scene.before, scene.sources) if scene.before else (scene.sources,):
         if len(sources) != len(cards):
             raise SensorError(

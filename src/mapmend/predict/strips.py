@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
+from mapmend.core.classes import NODATA
 from mapmend.core.grid import Grid, Window
 from mapmend.predict.lattice import Lattice
 from mapmend.predict.scene import Bool, Pixels, SceneReader
@@ -20,11 +22,14 @@ class RowOfWindows:
         number: of the row in the lattice.
         window: the part of the block that no later row of windows sees.
         wanted: where the map of each date gets a class, D×H×W of `window`.
+        used: of a scene that may lack images, which modalities are valid there, H×W: 1 for the first, 2 for the second,
+            4 for the third, …, added up; None of others.
     """
 
     number: int
     window: Window
     wanted: Bool
+    used: npt.NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,13 @@ def read_batches(
         if wanted.any():
             pixels, valid = strip.move(seen)
             of_dates = valid.reshape(reader.dates, -1, *valid.shape[1:])
-            wanted[here] &= np.logical_and.reduce(of_dates, axis=1)[here]
+            counts = np.logical_or if reader.partial else np.logical_and
+            wanted[here] &= counts.reduce(of_dates, axis=1)[here]
         final = shared.intersect(Window(seen.row, left, end - seen.row, across))
         if final is not None:
-            yield RowOfWindows(row, final, wanted[:, *final.shift(-seen.row, -seen.col).slices])
+            inside = final.shift(-seen.row, -seen.col).slices
+            used = _modalities(valid[:, *inside], wanted[0, *inside]) if reader.partial and wanted.any() else None
+            yield RowOfWindows(row, final, wanted[:, *inside], used)
         for col in cols:
             part = slice(col * lattice.stride - left, col * lattice.stride - left + lattice.size)
             if wanted[:, :, part].any():
@@ -90,6 +98,12 @@ def read_batches(
                     yield pending.take()
     if pending.places:
         yield pending.take()
+
+
+def _modalities(valid: Bool, wanted: Bool) -> npt.NDArray[np.uint8]:
+    """`RowOfWindows.used` of validity M×H×W, 255 where no class is wanted."""
+    bits = np.array([1 << number for number in range(len(valid))], np.uint8)
+    return np.where(wanted, (valid * bits[:, None, None]).sum(0), NODATA).astype(np.uint8)
 
 
 @dataclass
