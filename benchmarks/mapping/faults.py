@@ -23,6 +23,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,6 @@ from mapmend.predict.predictor import TorchPredictor
 from mapmend.predict.scene import Scene
 from mapmend.raster.opening import raster_info
 from mapmend.raster.reading import ImageSource, Reader
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from trials import machine, table
 
 SIDE, BLOCK = 192, 48
 CARD = Sensor("camera", tuple(Band(f"b{number}") for number in range(3)))
@@ -77,6 +75,12 @@ def map_scene(scene: Scene, out: Path) -> None:
     predict_scene(model, scene, out, block=BLOCK, progress=False)
 
 
+def map_started(started: Event, scene: Scene, out: Path) -> None:
+    """The job, of a process that has imported everything."""
+    started.set()
+    map_scene(scene, out)
+
+
 def kill_jobs(kills: int, folder: Path) -> list[list[str]]:
     """Jobs, kills, and how many rasters differ."""
     scene, draws = make_scene(folder), random.Random(0)
@@ -88,8 +92,10 @@ def kill_jobs(kills: int, folder: Path) -> list[list[str]]:
         out = folder / "map"
         shutil.rmtree(out, ignore_errors=True)
         while True:
-            child = CONTEXT.Process(target=map_scene, args=(scene, out))
+            started = CONTEXT.Event()
+            child = CONTEXT.Process(target=map_started, args=(started, scene, out))
             child.start()
+            started.wait()
             child.join(draws.uniform(0, typical * 0.7))
             if child.is_alive():
                 child.kill()
@@ -187,6 +193,9 @@ def main() -> None:
             rows += kill_jobs(options.kills, Path(folder))
         if options.files:
             rows += mutate_files(options.files, Path(folder))
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from trials import machine, table  # not above: every child process would import it
+
     print(table(["what", "number"], rows))
     print(f"\n{machine()}")
 
