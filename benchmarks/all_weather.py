@@ -158,6 +158,26 @@ def looks(views: int, options: argparse.Namespace, seed: int, out: Path) -> dict
     return {**found, "seconds": seconds, "whole": time.monotonic() - began}
 
 
+def either(optical_too: bool, options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]:
+    """A student of both sensors, mapped with the optical images or without them."""
+    train = {**STUDENT, **SCE, "lovasz": 1.0, "sensors": list(FOLDERS), "labels": "guesses", "modality_dropout": 0.5}
+    steps = [
+        {"train": {**TEACHER, "steps": options.steps}},
+        {"pseudo": LABELS},
+        {"train": {**train, "steps": options.steps}},
+        {"predict": PREDICT},
+        "report",
+    ]
+    plain = project(steps, seed)
+    if not optical_too:  # other files are prepared, so the whole row is done again
+        plain["scenes"][-1]["image"] = images("test", RADAR)
+        return score(run_project(plain, out, options.data, prepared=options.work / "prepared-radar"))
+    made = labelled(options, seed)
+    for part in ("steps", "pseudo"):
+        shutil.copytree(made / part, out / "run" / part, dirs_exist_ok=True)
+    return score(run_project(plain, out, options.data, prepared=options.work / "prepared"))
+
+
 def _seconds(record: Path) -> float:
     return float(json.loads(record.read_text())["seconds"])
 
@@ -168,7 +188,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("out/all_weather"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=300)
-    parts = ["upper", "teacher", "student", "weighting", "loss", "views"]
+    parts = ["upper", "teacher", "student", "either", "weighting", "loss", "views"]
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     options = parser.parse_args()
     trials = Trials(options.work / "results.jsonl")
@@ -192,6 +212,8 @@ def main() -> None:
     rows("upper", {"(a) radar, true labels": partial(upper, options)})
     rows("student", {"(b) radar, the teacher's labels": partial(student, best, options)})
     rows("teacher", {"(c) optical teacher": partial(teacher, {}, options)})
+    both = {"(d) optical and radar": True, "(d) the same, radar alone at test": False}
+    rows("either", {name: partial(either, optical_too, options) for name, optical_too in both.items()})
     rows("weighting", {name: partial(teacher, way, options) for name, way in WEIGHTINGS.items()})
     rows("loss", {name: partial(student, way, options) for name, way in LOSSES.items()})
     rows("views", {f"{number} views": partial(looks, number, options) for number in (1, 4, 24)})

@@ -81,6 +81,13 @@ def test_a_share_of_the_images_loses_one_modality_and_never_both():
     assert 150 < int((~optical).sum() + (~radar).sum()) < 250 and 60 < int((~radar).sum()) < 140
 
 
+def test_of_several_modalities_any_that_leave_one_are_taken_away():
+    valid = torch.ones(600, 1, 1, 1, dtype=torch.bool)
+    made = without_some(valid, [1, 1, 1], 1.0, torch.Generator().manual_seed(0))[:, :, 0, 0]
+    found = {tuple(one) for one in made.tolist()}
+    assert len(found) == 6 and (False, False, False) not in found and (True, True, True) not in found
+
+
 def test_dropout_of_the_only_image_is_refused(tmp_path, monkeypatch, capsys):
     path = project(tmp_path, 0.5)
     plain = yaml.safe_load(path.read_text())

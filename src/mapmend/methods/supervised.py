@@ -34,8 +34,8 @@ class SupervisedConfig(RobustSettings):
         class_weights: of that loss: none, inverse_sqrt (1/√ of a class's share of the labelled pixels), or one
             per class.
         auxiliary: weight of all of these losses on an auxiliary head, which helps while training; 0 for no such head.
-        modality_dropout: share of the windows of which one sensor's image is taken away, where several are stacked; a
-            model that has learned so maps places from whichever image exists, and says which.
+        modality_dropout: share of the windows of which some sensors' images are taken away, where several are stacked;
+            a model that has learned so maps places from whichever images exist, and says which.
         label_smoothing: ε of plain cross-entropy's target (1 − ε)·y + ε/K.
     """
 
@@ -147,7 +147,9 @@ class Supervised(Method):
 
 
 def without_some(valid: Tensor, counts: Sequence[int], share: float, generator: torch.Generator) -> Tensor:
-    """Validity B×C×H×W of channels, from that of pixels B×1×H×W: of a share of the images one modality is invalid.
+    """Validity B×C×H×W of channels, from that of pixels B×1×H×W: of a share of the images some modalities are invalid.
+
+    Which ones is drawn among all choices that leave at least one, each as likely as any other.
 
     Args:
         valid: of pixels of which all modalities are valid.
@@ -156,9 +158,9 @@ def without_some(valid: Tensor, counts: Sequence[int], share: float, generator: 
         generator: on the CPU.
     """
     dropped = torch.rand(len(valid), generator=generator) < share
-    which = torch.randint(len(counts), (len(valid),), generator=generator)
-    kept = torch.ones(len(valid), len(counts), dtype=torch.bool)
-    kept[dropped, which[dropped]] = False
+    some = torch.randint(1, 2 ** len(counts) - 1, (len(valid),), generator=generator)  # bits: not none, and not all
+    kept = (some[:, None] >> torch.arange(len(counts))) % 2 > 0
+    kept[~dropped] = True
     channels = kept.repeat_interleave(torch.tensor(counts), dim=1).to(valid.device)
     return valid & channels[:, :, None, None]
 
