@@ -38,17 +38,23 @@ def survey(reader: Reader, most: int = 64) -> BandSums:
     """Statistics from at most `most` windows, evenly spread over the grid."""
     every = list(windows(reader.grid, _SURVEYED))
     chosen = evenly(every, most)
-    return add([sums_at(reader, window) for window in chosen])
+    return add([sums_at(reader, window, *reader.raw(window)) for window in chosen])
 
 
-def sums_at(reader: Reader, window: Window) -> BandSums:
-    """Sums of a window: of what networks read, with the stored numbers' extremes, by which an image fits its card."""
+def sums_at(reader: Reader, window: Window, stored: np.ndarray, valid: np.ndarray) -> BandSums:
+    """Sums of a window: of what networks read, with the stored numbers' extremes, by which an image fits its card.
+
+    Args:
+        reader: of the image.
+        window: of its grid.
+        stored: what `reader.raw` gives there, C×H×W.
+        valid: and its validity, H×W.
+    """
+    if not reader.converts:
+        return sums_of(stored, valid, reader.source.sensor)
     pixels, valid = reader.read(window)
     sums = sums_of(pixels, valid, reader.source.sensor)
-    if not reader.converts:
-        return sums
-    stored = sums_of(reader.raw(window)[0], valid, reader.source.sensor)
-    return replace(stored, total=sums.total, squares=sums.squares)
+    return replace(sums_of(stored, valid, reader.source.sensor), total=sums.total, squares=sums.squares)
 
 
 def sums_of(pixels: np.ndarray, valid: np.ndarray, sensor: Sensor) -> BandSums:

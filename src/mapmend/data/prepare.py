@@ -18,7 +18,7 @@ from mapmend.core.grid import Grid, PixelArea, finest, same_grid, windows
 from mapmend.core.legend import Crosswalk, Legend, load_crosswalk
 from mapmend.core.manifest import Row
 from mapmend.core.sensor import Sensor
-from mapmend.data.band_sums import BandSums, add, finish, sums_at, sums_of, survey
+from mapmend.data.band_sums import BandSums, add, finish, sums_at, survey
 from mapmend.data.described import identity_of, read_description, write_description
 from mapmend.data.extents import check_overlap
 from mapmend.data.label_layers import STRIP, LabelLayer, prepare_label, warn_of_faults
@@ -240,7 +240,7 @@ def _copy(reader: Reader, grid: Grid, path: Path, valid_path: Path, bands: tuple
             pixels, valid = reader.raw(window)
             pixels_out.write(window, pixels)
             valid_out.write(window, valid.astype(np.uint8))
-            sums.append(sums_at(reader, window) if reader.converts else sums_of(pixels, valid, reader.source.sensor))
+            sums.append(sums_at(reader, window, pixels, valid))
     return add(sums)
 
 

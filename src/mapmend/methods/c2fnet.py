@@ -154,9 +154,9 @@ class C2FNet(Method):
         image, valid, given = dates_as_samples(batch)
         output = _pixels(self.network, image, valid)
         belief = self.robustness.believe(batch, image, valid, given, output.logits, state)
-        mask = self.robustness.mended(output.logits, belief)
         cells = None
         if state.progress >= config.plain_first:
+            mask = self.robustness.mended(output.logits, belief)
             with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
                 cells = gather_cells(mask, output.logits.softmax(1), output.feature, self.side)
         parts: dict[str, Tensor] = {}

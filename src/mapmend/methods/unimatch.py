@@ -38,7 +38,8 @@ from mapmend.methods.change_views import (
 )
 from mapmend.methods.method import Batch, Method, StepState, register
 from mapmend.methods.teacher import Teacher
-from mapmend.nn.pair_network import DATES, Features
+from mapmend.nn.network import Features
+from mapmend.nn.pair_network import DATES
 from mapmend.nn.spec import CHANGE_ALONE
 
 _DROPPED = 0.5

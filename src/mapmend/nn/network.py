@@ -60,7 +60,7 @@ class Network(nn.Module):
         Raises:
             ModelError: the image has another number of bands.
         """
-        return self._offset(self.at_image(self.head(self.decoded(image, valid)), image))
+        return self.with_features(image, valid)[0]
 
     def with_features(self, image: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Features]:
         """Logits as `forward` gives them, and the encoder's features of the padded image; arguments as in `forward`."""

@@ -12,14 +12,11 @@ from torch import Tensor, nn
 from mapmend.core.errors import ModelError
 from mapmend.nn.change_decoder import change_decoder
 from mapmend.nn.cvaps import DeepCVAPS
-from mapmend.nn.network import Network
+from mapmend.nn.network import Features, Network
 from mapmend.nn.spec import CHANGE_ALONE, PLAIN_HEAD, NetworkSpec
 
 DATES = 2
 _CHANGE_CLASSES = 2
-
-Features = list[Tensor] | tuple[list[Tensor], list[Tensor | None]]
-"""An encoder's maps, with a ViT's prefix tokens."""
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Augmented(Combined):
 
     def __init__(self, member: Predictor, views: Views) -> None:
         super().__init__([member], {"views": views})
-        self._member, self._number, self._views = member, views, views_of(views)
+        self._number, self._views = views, views_of(views)
 
     def over(self, members: Sequence[Predictor]) -> Augmented:
         """As in `Combined`."""
@@ -97,7 +97,7 @@ class Augmented(Combined):
     def _in_parts(self, pixels: npt.NDArray[np.generic], valid: npt.NDArray[np.generic], scale: float) -> torch.Tensor:
         number = max(1, int(len(pixels) / max(1.0, scale**2)))
         parts = [slice(start, start + number) for start in range(0, len(pixels), number)]
-        return torch.cat([self._member.probabilities(pixels[part], valid[part].astype(bool)) for part in parts])
+        return torch.cat([self.members[0].probabilities(pixels[part], valid[part].astype(bool)) for part in parts])
 
 
 def resampled(

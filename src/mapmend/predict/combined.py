@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Self
 
@@ -17,7 +18,7 @@ from mapmend.predict.lattice import Lattice
 from mapmend.predict.predictor import Predictor
 
 
-class Combined:
+class Combined(ABC):
     """A predictor whose probabilities are made of those of its members.
 
     It is not calibrated: a member's calibration is of what that member says alone.
@@ -48,10 +49,10 @@ class Combined:
             "weights": value_hash([identity.get("weights", "") for identity in identities]),
         }
 
+    @abstractmethod
     def over(self, members: Sequence[Predictor]) -> Self:
         """The same, made of other members."""
-        raise NotImplementedError
 
+    @abstractmethod
     def probabilities(self, pixels: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> torch.Tensor:
         """Shapes as in `Predictor`."""
-        raise NotImplementedError

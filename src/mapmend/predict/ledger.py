@@ -26,7 +26,7 @@ from mapmend.predict.blocks import Block
 from mapmend.predict.entries import Entry, State, read_entry
 from mapmend.predict.layers import Layers
 from mapmend.predict.run_block import BlockResult
-from mapmend.predict.worker import this_worker, worker_named
+from mapmend.predict.worker import Worker, this_worker, worker_named
 
 JOB, PLAN = "job.json", "plan.json"
 _AT_WORK = ".at-work-"  # a worker's own folder among the blocks
@@ -191,7 +191,7 @@ class Ledger:
     def take(self, block: Block) -> bool:
         """Write down that this process is at work on a block, unless another one is that lives."""
         entry = self.state(block)
-        if entry is not None and entry.state == "running" and entry.worker != this_worker() and self._lives(block):
+        if entry is not None and entry.worker != this_worker() and is_running(entry, self._entry(block)):
             return False
         self._put(block, "running")
         return True
@@ -229,15 +229,7 @@ class Ledger:
 
     def _works(self, folder: Path) -> bool:
         worker = worker_named(folder.name.removeprefix(_AT_WORK))
-        if worker is None or worker.alive is not None:
-            return worker is not None and bool(worker.alive)
-        return heard_of(folder)
-
-    def _lives(self, block: Block) -> bool:
-        entry = self.state(block)
-        if entry is None or entry.worker.alive is not None:
-            return entry is not None and bool(entry.worker.alive)
-        return heard_of(self._entry(block))
+        return worker is not None and lives(worker, folder)
 
     def _put(self, block: Block, state: State, **more: Any) -> None:
         place, made = self._entry(block), self.own / f"{block.id}.json"
@@ -250,11 +242,18 @@ class Ledger:
         return self.blocks / f"{block.id}.json"
 
 
-def heard_of(path: Path) -> bool:
-    """Whether a file of a worker of another machine was changed lately; machines' clocks are taken to agree."""
+def lives(worker: Worker, sign: Path) -> bool:
+    """Whether a worker runs; of another machine's, whether its file was changed lately: clocks are taken to agree."""
+    if worker.alive is not None:
+        return worker.alive
     with contextlib.suppress(OSError):
-        return time.time() - path.stat().st_mtime < _SILENCE
+        return time.time() - sign.stat().st_mtime < _SILENCE
     return False
+
+
+def is_running(entry: Entry, file: Path) -> bool:
+    """Whether the block of an entry, which stands in a file, is being worked on by a worker that lives."""
+    return entry.state == "running" and lives(entry.worker, file)
 
 
 def read_plain(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from mapmend.core.errors import JobError
 from mapmend.core.provenance import RECORD, file_hash
 from mapmend.predict.blocks import block_of_id
 from mapmend.predict.entries import Entry, read_entry
-from mapmend.predict.ledger import JOB, PLAN, heard_of, read_plain
+from mapmend.predict.ledger import JOB, PLAN, is_running, read_plain
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def job_status(folder: Path) -> JobStatus:
     entries = _entries(folder)
     here = {name: entry for name, entry in entries.items() if entry is not None}
     done = [(name, entry) for name, entry in here.items() if entry.state == "done"]
-    workers = sorted({entry.worker.name for name, entry in here.items() if _runs(folder, name, entry)})
-    running = sum(_runs(folder, name, entry) for name, entry in here.items())
+    at_work = [entry.worker.name for name, entry in here.items() if is_running(entry, _file(folder, name))]
+    workers, running = sorted(set(at_work)), len(at_work)
     errors = {name: entry.error for name, entry in here.items() if entry.state == "failed"}
     pixels = {name: block_of_id(name).window.area for name in entries}
     seconds = sum(entry.seconds for _, entry in done)
@@ -143,10 +143,9 @@ def _entries(folder: Path) -> dict[str, Entry | None]:
     """What is written down about every block of the plan; empty where there is no plan yet."""
     plan = folder / "blocks" / PLAN
     names = read_plain(plan)["blocks"] if plan.is_file() else []
-    return {str(name): read_entry(folder / "blocks" / f"{name}.json") for name in names}
+    return {str(name): read_entry(_file(folder, str(name))) for name in names}
 
 
-def _runs(folder: Path, name: str, entry: Entry) -> bool:
-    if entry.state != "running" or entry.worker.alive is not None:
-        return entry.state == "running" and bool(entry.worker.alive)
-    return heard_of(folder / "blocks" / f"{name}.json")
+def _file(folder: Path, name: str) -> Path:
+    """Where the state of a block stands."""
+    return folder / "blocks" / f"{name}.json"

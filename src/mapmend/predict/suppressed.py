@@ -28,7 +28,7 @@ class Suppressed(Combined):
 
     def __init__(self, member: Predictor, names: Sequence[str]) -> None:
         legend = member.legend
-        self._member, self._names = member, tuple(names)
+        self._names = tuple(names)
         self._gone = sorted({legend.index_of(name) for name in names})
         if len(legend) - len(self._gone) < 2:
             raise LegendError("fewer than two classes are left for the map", fix="suppress fewer classes")
@@ -44,7 +44,7 @@ class Suppressed(Combined):
 
         Of a pair this is so at each date; the change between them is left as it is.
         """
-        probabilities, classes = self._member.probabilities(pixels, valid), len(self.legend)
+        probabilities, classes = self.members[0].probabilities(pixels, valid), len(self.legend)
         for start in range(0, probabilities.shape[1] // classes * classes, classes):
             of_date = probabilities[:, start : start + classes]
             of_date[:, self._gone] = 0
