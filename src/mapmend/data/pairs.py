@@ -20,13 +20,14 @@ from mapmend.data.samples import (
     Sample,
     SiteReader,
     count_cells,
+    crop_in,
     draw_turn,
     make_sample,
-    place_crop,
     turned,
 )
 from mapmend.data.sites import CHANGE, Prepared, PreparedSite
 from mapmend.data.splits import SitePart
+from mapmend.data.unlabelled import EvenWindows
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ class PairTrainingSet(Dataset[Sample]):
         flat = int(np.searchsorted(self._cumulative, rng.integers(self._cumulative[-1]), side="right"))
         index = int(np.searchsorted(self._offsets, flat, side="right")) - 1
         pair, reader = self._pairs[index], self._readers[index]
-        window = _crop_in(pair, np.unravel_index(flat - self._offsets[index], self._shapes[index]), self._crop, rng)
+        cell = np.unravel_index(flat - self._offsets[index], self._shapes[index])
+        window = crop_in(pair.grid, cell, self._crop, rng)
         label, change = reader.labels(window)
         hidden = pair.after.excluded(window)
         label[:, hidden], change[hidden] = NODATA, NODATA
@@ -188,18 +190,14 @@ class UnlabelledPairs(Dataset[Sample]):
             )
         self._pairs = pair_parts([SitePart(site, trains=True) for site in sites])
         self._readers = [PairReader(pair, legend) for pair in self._pairs]
-        self._shapes = [tuple(-(-int(n) // CELL) for n in pair.grid.shape) for pair in self._pairs]
-        self._ends = np.cumsum([rows * cols for rows, cols in self._shapes])
+        self._windows = EvenWindows([pair.grid for pair in self._pairs], crop)
         self._crop, self._seed = crop, seed
 
     def __getitem__(self, key: Key) -> Sample:
         """As in `PairTrainingSet`, all labels 255."""
         rng = np.random.default_rng([self._seed, 0x0171, *key])
-        flat = int(rng.integers(self._ends[-1]))
-        index = int(np.searchsorted(self._ends, flat, side="right"))
+        index, window = self._windows.draw(rng)
         pair = self._pairs[index]
-        begin = int(self._ends[index - 1]) if index else 0
-        window = _crop_in(pair, np.unravel_index(flat - begin, self._shapes[index]), self._crop, rng)
         turn = draw_turn(pair.after.site, rng)
         image, valid = (turned(array, *turn) for array in self._readers[index].image(window))
         unknown = np.full((2, self._crop, self._crop), NODATA, np.uint8)
@@ -247,10 +245,3 @@ def make_pair(image: np.ndarray, valid: np.ndarray, label: np.ndarray, change: n
     sample = {name: torch.cat([date[name] for date in dates]) for name in ("image", "valid", "mask")}
     known = np.where(valid.all((0, 1)), change, NODATA)
     return {**sample, "change": torch.from_numpy(known.astype(np.int64)), "trust": dates[0]["trust"]}
-
-
-def _crop_in(pair: PairPart, cell: Sequence[np.intp], crop: int, rng: np.random.Generator) -> Window:
-    row, col = (
-        place_crop(int(at) * CELL, int(size), crop, rng) for at, size in zip(cell, pair.grid.shape, strict=True)
-    )
-    return Window(row, col, crop, crop)

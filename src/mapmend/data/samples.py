@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mapmend.core.errors import LabelError
-from mapmend.core.grid import Window, ground_pixel_size, windows
+from mapmend.core.grid import Grid, Window, ground_pixel_size, windows
 from mapmend.core.legend import NODATA, Legend, load_crosswalk
 from mapmend.core.manifest import TRUSTS
 from mapmend.core.sensor import Band, Sensor
@@ -207,11 +207,7 @@ class TrainingSet(Dataset[Sample]):
         side = self._crop
         if self._scale != (1.0, 1.0):
             side = max(1, round(self._crop / rng.uniform(*self._scale)))
-        row, col = (
-            place_crop(int(at) * CELL, int(size), side, rng)
-            for at, size in zip(cell, part.site.grid.shape, strict=True)
-        )
-        window = Window(row, col, side, side)
+        window = crop_in(part.site.grid, cell, side, rng)
         label = reader.label(window)
         label[part.excluded(window)] = NODATA
         return part, reader, window, label
@@ -294,7 +290,13 @@ def make_sample(image: np.ndarray, valid: np.ndarray, label: np.ndarray, trust: 
     }
 
 
-def place_crop(cell: int, size: int, crop: int, rng: np.random.Generator) -> int:
+def crop_in(grid: Grid, cell: Sequence[np.intp], side: int, rng: np.random.Generator) -> Window:
+    """A square window that holds a random pixel of a cell, which is given by its row and column of cells."""
+    row, col = (_place_crop(int(at) * CELL, int(size), side, rng) for at, size in zip(cell, grid.shape, strict=True))
+    return Window(row, col, side, side)
+
+
+def _place_crop(cell: int, size: int, crop: int, rng: np.random.Generator) -> int:
     """Start of a crop that holds a random pixel of a cell and stays on the grid; small grids are centred."""
     if size <= crop:
         return -((crop - size) // 2)

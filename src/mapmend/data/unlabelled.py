@@ -8,15 +8,37 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from mapmend.core.errors import LabelError
-from mapmend.core.grid import Window
+from mapmend.core.grid import Grid, Window
 from mapmend.core.legend import NODATA, Legend
-from mapmend.data.samples import CELL, Key, Sample, SiteReader, draw_turn, make_sample, place_crop, turned
+from mapmend.data.samples import CELL, Key, Sample, SiteReader, crop_in, draw_turn, make_sample, turned
 from mapmend.data.sites import PreparedSite
 
 
 def unlabelled_sites(sites: Sequence[PreparedSite]) -> tuple[PreparedSite, ...]:
     """Those without a label that are marked neither `val` nor `test`."""
     return tuple(site for site in sites if site.label is None and site.split not in ("val", "test"))
+
+
+class EvenWindows:
+    """Draws windows of several grids, every pixel of any of them as likely as any other.
+
+    Args:
+        grids: at least one.
+        side: of a window.
+    """
+
+    def __init__(self, grids: Sequence[Grid], side: int) -> None:
+        self._grids, self._side = tuple(grids), side
+        self._shapes = [tuple(-(-int(n) // CELL) for n in grid.shape) for grid in grids]
+        self._ends = np.cumsum([rows * cols for rows, cols in self._shapes])
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, Window]:
+        """The place of a grid among them, and a window of it."""
+        flat = int(rng.integers(self._ends[-1]))
+        index = int(np.searchsorted(self._ends, flat, side="right"))
+        begin = int(self._ends[index - 1]) if index else 0
+        cell = np.unravel_index(flat - begin, self._shapes[index])
+        return index, crop_in(self._grids[index], cell, self._side, rng)
 
 
 class UnlabelledSet(Dataset[Sample]):
@@ -40,22 +62,14 @@ class UnlabelledSet(Dataset[Sample]):
             )
         self._sites = tuple(sites)
         self._readers = [SiteReader(site, legend) for site in sites]
-        self._shapes = [tuple(-(-int(n) // CELL) for n in site.grid.shape) for site in sites]
-        self._ends = np.cumsum([rows * cols for rows, cols in self._shapes])
-        self._crop, self._seed = crop, seed
+        self._windows = EvenWindows([site.grid for site in sites], crop)
+        self._seed = seed
 
     def __getitem__(self, key: Key) -> Sample:
         """As in `TrainingSet`, all labels 255."""
         rng = np.random.default_rng([self._seed, 0x0172, *key])
-        flat = int(rng.integers(self._ends[-1]))
-        index = int(np.searchsorted(self._ends, flat, side="right"))
+        index, window = self._windows.draw(rng)
         site = self._sites[index]
-        cell = np.unravel_index(flat - (int(self._ends[index - 1]) if index else 0), self._shapes[index])
-        row, col = (
-            place_crop(int(at) * CELL, int(size), self._crop, rng)
-            for at, size in zip(cell, site.grid.shape, strict=True)
-        )
         turn = draw_turn(site, rng)
-        pixels = self._readers[index].image(Window(row, col, self._crop, self._crop))
-        image, valid = (turned(array, *turn) for array in pixels)
-        return make_sample(image, valid, np.full((self._crop, self._crop), NODATA, np.uint8), site.trust)
+        image, valid = (turned(array, *turn) for array in self._readers[index].image(window))
+        return make_sample(image, valid, np.full((window.height, window.width), NODATA, np.uint8), site.trust)

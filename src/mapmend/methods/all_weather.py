@@ -27,12 +27,11 @@ from mapmend.losses.robust import cross_entropy
 from mapmend.methods.auxiliary import Auxiliary
 from mapmend.methods.method import Batch, Method, StepState, dates_as_samples, register
 from mapmend.methods.teacher import Teacher
-from mapmend.nn.network import Network
+from mapmend.nn.network import Network, black_and_white
 
 Weight = Annotated[float, Field(ge=0)]
 
 LABELLED, UNLABELLED = "labelled", "unlabelled"
-_REACH = 2.5  # standard deviations from a band's mean to what counts as black and white
 
 
 @settings
@@ -103,7 +102,7 @@ class AllWeather(Method):
             guess = mask.where(paste, guess)
             weight = weight.masked_fill(paste, 1.0)
         if self.config.jitter:
-            low, high = self._range()
+            low, high = black_and_white(cast(Network, self.network))
             mixed = jitter_and_blur(mixed, seen, low, high, state.generator, strength=self.config.jitter)
         logits, aside = self._seen(mixed, seen)
         loss = cross_entropy(logits, guess, pixel_weight=weight)
@@ -132,9 +131,3 @@ class AllWeather(Method):
             logits, aside = self.auxiliary(self.network, image, valid)
             return logits, aside
         return self.network(image, valid), None
-
-    def _range(self) -> tuple[Tensor, Tensor]:
-        """What counts as black and white in each band."""
-        network = cast(Network, self.network)
-        mean, reach = network.mean.flatten(), _REACH * network.std.flatten()
-        return mean - reach, mean + reach

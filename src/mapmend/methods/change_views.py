@@ -15,7 +15,7 @@ from mapmend.losses.scaled_views import scaled_view
 from mapmend.losses.strong_views import strong_view
 from mapmend.methods.method import CLASSES, Batch, StepState
 from mapmend.methods.pairs import pair_of
-from mapmend.nn.network import Network
+from mapmend.nn.network import Network, black_and_white
 from mapmend.nn.pair_network import ChangeNetwork
 
 Weight = Annotated[float, Field(ge=0)]
@@ -23,7 +23,6 @@ Scale = Annotated[float, Field(gt=0)]
 
 LOADERS = ("labelled", "unlabelled")
 SCALE = (0.5, 2.0)
-_REACH = 2.5  # standard deviations from a band's mean to what counts as black and white
 
 
 @settings
@@ -76,8 +75,7 @@ def strong_image(network: Network, view: PairView, config: ViewSettings, state: 
 
     Published for 8-bit images, whose range is known; here it follows from the bands' statistics.
     """
-    mean, std = network.mean.flatten(), network.std.flatten()
-    low, high = mean - _REACH * std, mean + _REACH * std
+    low, high = black_and_white(network)
     return strong_view(view.image, view.valid, low, high, state.generator, cut=config.cut)
 
 

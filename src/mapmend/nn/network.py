@@ -12,6 +12,8 @@ from mapmend.nn.spec import NetworkSpec
 Features = list[Tensor] | tuple[list[Tensor], list[Tensor | None]]
 """Of an encoder: maps from fine to coarse, and a ViT's prefix tokens beside them."""
 
+_REACH = 2.5  # standard deviations from a band's mean to black and white
+
 
 class Network(nn.Module):
     """Normalisation, encoder, decoder and head.
@@ -139,3 +141,9 @@ class Network(nn.Module):
 def _convolutions(network: Network, part: str) -> list[tuple[str, nn.Conv2d]]:
     inside = network.get_submodule(part).named_modules(prefix=part)
     return [(name, module) for name, module in inside if isinstance(module, nn.Conv2d)]
+
+
+def black_and_white(network: Network) -> tuple[Tensor, Tensor]:
+    """What counts as black and white in each band, C each, by the bands' statistics: their range is not known."""
+    mean, reach = network.mean.flatten(), _REACH * network.std.flatten()
+    return mean - reach, mean + reach
