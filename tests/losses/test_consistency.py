@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mapmend.losses.consistency import class_alignment, pseudo_label_loss
+from mapmend.losses.consistency import balanced_thresholds, class_alignment, pseudo_label_loss
 from mapmend.losses.mixing import cut_mix, draw_boxes
 
 
@@ -26,6 +26,40 @@ def test_pseudo_labels_by_loops(threshold):
     assert loss.item() == pytest.approx(total / valid.numel(), rel=1e-5, abs=1e-7)
     loss = pseudo_label_loss(student, teacher, valid, threshold, among_valid=True)
     assert loss.item() == pytest.approx(total / int(valid.sum()), rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_balanced_thresholds_take_as_large_a_share_of_each_class(classes):
+    logits, _, valid = case(7, 4, classes, 32, sharp=1.5)
+    logits[:, 0] += 1.0  # easy
+    levels = balanced_thresholds(logits, valid, 0.8)
+    p, likeliest = logits.softmax(1).max(1)
+    of = [p[valid & (likeliest == one)] for one in range(classes)]
+    plain = [float((one >= 0.8).float().mean()) for one in of]
+    share = max(plain)
+    assert min(plain) < share - 0.1
+    assert (levels <= 0.8).all() and levels[plain.index(share)] == pytest.approx(0.8, abs=0.01)
+    for one, level in zip(of, levels, strict=True):
+        assert float((one >= level).float().mean()) == pytest.approx(share, abs=2 / len(one))
+
+
+def test_balanced_thresholds_are_plain_where_nothing_is_sure_or_a_class_is_not_seen():
+    logits, _, valid = case(8, sharp=0.1)
+    assert torch.equal(balanced_thresholds(logits, valid, 0.9), torch.full((2,), 0.9))
+    assert torch.equal(balanced_thresholds(logits, valid & False, 0.9), torch.full((2,), 0.9))
+    logits[:, 0] += 10
+    assert torch.equal(balanced_thresholds(logits, valid, 0.9), torch.full((2,), 0.9))
+
+
+def test_a_threshold_for_each_class():
+    student, teacher, valid = case(9, sharp=1.0)
+    feature = torch.randn(3, 5, 4, 4, generator=torch.Generator().manual_seed(0))
+    for loss in (
+        lambda at: pseudo_label_loss(student, teacher, valid, at),
+        lambda at: class_alignment(feature, teacher, valid, at),
+    ):
+        assert torch.equal(loss(0.8), loss(torch.tensor([0.8, 0.8])))
+        assert loss(0.8) != loss(torch.tensor([0.8, 0.55]))
 
 
 def test_only_the_taught_view_learns_and_only_where_the_other_is_sure():

@@ -21,7 +21,8 @@ from mapmend.methods.unimatch import UniMatch, UniMatchConfig, complementary
 from mapmend.nn.model_folder import save_model
 from mapmend.train.batches import settle
 
-AS_SEEN = {"scale": (1.0, 1.0), "threshold": 0.5}  # so that a network of random weights teaches
+PUBLISHED = {"alike": False, "balanced": False, "start": 0.0}
+AS_SEEN = {"scale": (1.0, 1.0), "threshold": 0.5, **PUBLISHED}  # so that a network of random weights teaches
 NAMES = ("fpa", "c2f2", "unimatch")
 
 
@@ -240,13 +241,40 @@ def test_draws_are_fresh_and_follow_the_state(name):
     assert float(other.detach()) != first
 
 
-def test_the_margin_of_a_reduced_pair_teaches_nothing():
+def test_what_is_invalid_teaches_nothing_at_any_scale():
     method, given = make("fpa", scale=(0.5, 0.5)).eval(), batches()
     for loader in ("labelled", "unlabelled"):
+        given[loader]["valid"][:, 1, :, :8] = False
         view = weak_view(given[loader], method.config, state())
-        assert (view.seen.sum((1, 2)) <= 16 * 16).all() and view.seen.any()
+        assert not view.seen.all() and view.seen.any()
         assert (view.change[~view.seen] == 255).all()
         assert (view.mask[~view.valid[:, :, 0]] == 255).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unlabelled_pairs_wait_for_their_start(name):
+    method, given = make(name, start=0.5).eval(), batches()
+    assert steps(method, given)[0].keys() == {"labelled"}
+    losses = dict(method.training_step(given, state(5)))
+    assert losses.keys() == {"labelled", "unlabelled"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_class_that_is_never_sure_teaches_where_classes_are_balanced(name):
+    """The network calls half of the pixels unchanged, with p up to 0.9, and half changed, with p up to 0.6."""
+    given = batches()
+    taught = {}
+    for balanced in (False, True):
+        method = make(name, threshold=0.7, balanced=balanced)
+        logits = torch.zeros(1, 2, 2, 4)
+        logits[0, 0, 0] = torch.tensor([0.5, 1.0, 1.5, 2.2])
+        logits[0, 1, 1] = torch.tensor([0.1, 0.2, 0.3, 0.4])
+        level = method.config.level(logits, torch.ones(1, 2, 4, dtype=torch.bool))
+        p, likeliest = logits.softmax(1).max(1)
+        level = torch.as_tensor(level).expand(2)
+        taught[balanced] = [int((p[likeliest == one] >= level[one]).sum()) for one in range(2)]
+        assert all(torch.isfinite(loss) for loss in steps(method, given)[0].values())
+    assert taught == {False: [3, 0], True: [3, 3]}
 
 
 def test_unimatch_is_the_published_sum():

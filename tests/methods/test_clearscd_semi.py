@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.methods.test_change_alone import batches, state
+from tests.methods.test_change_alone import PUBLISHED, batches, state
 from tiny_training import network_of
 
 from mapmend.methods.change_views import strong_image, weak_view
@@ -13,7 +13,7 @@ CLEAR = {"fresh": 8, "queue": 20}
 
 
 def make(**settings):
-    given = {**CLEAR, "scale": (1.0, 1.0), "threshold": 0.4, "teacher_decay": 0.0, **settings}
+    given = {**CLEAR, "scale": (1.0, 1.0), "threshold": 0.4, "teacher_decay": 0.0, **PUBLISHED, **settings}
     return SemiClearSCD(network_of(SemiClearSCD), SemiClearSCDConfig(**given), COUNTS).eval()
 
 
@@ -53,6 +53,10 @@ def test_the_weak_view_teaches_classes_of_both_dates_and_change():
     assert float(notes["classes_taught"]) == pytest.approx(classes, rel=1e-4)
     assert float(notes["change_taught"]) == pytest.approx(change, rel=1e-4)
     assert float(losses["unlabelled"].detach()) == pytest.approx(classes + change, rel=1e-4)
+
+
+def test_unlabelled_pairs_wait_for_their_start():
+    assert steps(make(start=0.5), batches())[0].keys() == {"loss"}
 
 
 def test_what_is_not_certain_teaches_nothing():

@@ -16,9 +16,10 @@ def scaled_view(
 ) -> dict[str, Tensor]:
     """Each pair enlarged or reduced by a factor drawn for it, and cut or continued to its size.
 
-    What is reduced leaves a margin, which is invalid and has no label; what is enlarged is cut at a random place.
-    Images are interpolated linearly, labels by nearest neighbour; a pixel whose neighbourhood holds
-    invalid pixels is invalid, for their values have spread.
+    What is enlarged is cut at a random place. What is reduced is continued by its mirror image, labels and all: a blank
+    margin, as published, is seen by batch norms, which then expect pairs that are mostly blank. Images are interpolated
+    linearly, labels by nearest neighbour; a pixel whose neighbourhood holds invalid pixels is invalid, for their values
+    have spread.
 
     Args:
         batch: with image B×T×C×H×W, valid B×T×M×H×W, mask B×T×H×W and change B×H×W.
@@ -49,14 +50,12 @@ def scaled_view(
 
 
 def _sampled(maps: Tensor, grid: Tensor, mode: str) -> Tensor:
-    """B×…×H×W at the places of a grid; 0 outside."""
+    """B×…×H×W at the places of a grid; mirrored outside."""
     flat = maps.flatten(1, -3)
-    return F.grid_sample(flat, grid, mode, "zeros", align_corners=False).view_as(maps)
+    return F.grid_sample(flat, grid, mode, "reflection", align_corners=False).view_as(maps)
 
 
 def _label(label: Tensor, grid: Tensor) -> Tensor:
-    """By nearest neighbour; 255 outside."""
-    one_more = (label + 1).where(label != 255, 0).float()
-    flat = one_more.flatten(1, -3) if label.ndim > 3 else one_more[:, None]
-    found = F.grid_sample(flat, grid, "nearest", "zeros", align_corners=False).view_as(label).long()
-    return (found - 1).where(found > 0, 255)
+    """By nearest neighbour."""
+    flat = label.float() if label.ndim > 3 else label.float()[:, None]
+    return _sampled(flat, grid, "nearest").view_as(label).long()

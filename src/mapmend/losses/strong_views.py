@@ -21,27 +21,37 @@ _GREY = 127 / 255
 _BINS = 256
 
 Operation = Callable[[Tensor, Tensor, int], Tensor]
-"""Image C×H×W in 0 to 1, valid H×W, magnitude 1 to 9 → image."""
+"""Images D×C×H×W in 0 to 1, valid D×1×H×W, magnitude 1 to 9 → images; what it measures, it measures over all D."""
 
 
 def strong_view(
-    image: Tensor, valid: Tensor, low: Tensor, high: Tensor, generator: torch.Generator, *, cut: int = _CUT
+    image: Tensor,
+    valid: Tensor,
+    low: Tensor,
+    high: Tensor,
+    generator: torch.Generator,
+    *,
+    cut: int = _CUT,
+    alike: bool = False,
 ) -> Tensor:
-    """Each image, of each date, under draws of its own.
+    """Each image, of each date, under draws of its own, or those of one pair alike.
 
     Args:
-        image: …×C×H×W in stored units.
-        valid: …×1×H×W bool.
+        image: …×D×C×H×W in stored units, D dates of a place.
+        valid: …×D×1×H×W bool.
         low: C, what counts as black in each band.
         high: C, what counts as white.
         generator: on the CPU.
-        cut: side of the square in pixels; 0 for none.
+        cut: side of the square in pixels, which every image gets at a place of its own; 0 for none.
+        alike: whether all dates of a place go through the same operations, so that what differs between them is what
+            differed; else each through its own, as published.
 
     Returns:
-        …×C×H×W float32 in stored units.
+        …×D×C×H×W float32 in stored units.
     """
     bottom, span = low[:, None, None], (high - low)[:, None, None]
-    flat, inside = image.float().flatten(0, -4), valid.flatten(0, -4)[:, 0]
+    together = image.shape[-4] if alike else 1
+    flat, inside = (maps.reshape(-1, together, *maps.shape[-3:]) for maps in (image.float(), valid))
     views = []
     for one, seen in zip((flat - bottom) / span, inside, strict=True):
         view = one.where(seen, 0).clamp(0, 1)
@@ -50,14 +60,14 @@ def strong_view(
             magnitude = int(torch.randint(1, 10, (), generator=generator))
             if float(torch.rand((), generator=generator)) < _APPLIED:
                 view = list(OPERATIONS.values())[which](view, seen, magnitude)
-        views.append(_cut_out(view, cut, generator) if cut else view)
+        views.append(torch.stack([_cut_out(date, cut, generator) for date in view]) if cut else view)
     return (torch.stack(views) * span + bottom).view(image.shape)
 
 
 def _autocontrast(image: Tensor, valid: Tensor, magnitude: int) -> Tensor:
     """Each band stretched from its least to its largest value."""
-    least = image.where(valid, torch.inf).amin((1, 2), keepdim=True)
-    most = image.where(valid, -torch.inf).amax((1, 2), keepdim=True)
+    least = image.where(valid, torch.inf).amin((0, 2, 3))[:, None, None]
+    most = image.where(valid, -torch.inf).amax((0, 2, 3))[:, None, None]
     stretched = (image - least) / (most - least).clamp(min=1e-6)
     return stretched.where(most - least > 0, image).clamp(0, 1)  # a band of one value, or without any, stays
 
@@ -68,29 +78,31 @@ def _brightness(image: Tensor, valid: Tensor, magnitude: int) -> Tensor:
 
 def _color(image: Tensor, valid: Tensor, magnitude: int) -> Tensor:
     """Between grey and the image."""
-    grey = image.mean(0, keepdim=True)
+    grey = image.mean(1, keepdim=True)
     return grey + (image - grey) * _factor(magnitude)
 
 
 def _contrast(image: Tensor, valid: Tensor, magnitude: int) -> Tensor:
     """Between the image's mean grey and the image."""
-    grey = image.mean(0).where(valid, 0).sum() / valid.sum().clamp(min=1)
+    grey = image.mean(1, keepdim=True).where(valid, 0).sum() / valid.sum().clamp(min=1)
     return grey + (image - grey) * _factor(magnitude)
 
 
 def _equalize(image: Tensor, valid: Tensor, magnitude: int) -> Tensor:
     """Each band's values spread evenly."""
     level = (image * (_BINS - 1)).round().long()
-    known = level.where(valid, _BINS).flatten(1)
-    counts = torch.zeros(len(image), _BINS + 1, device=image.device).scatter_add_(
+    known = level.where(valid, _BINS).transpose(0, 1).flatten(1)
+    counts = torch.zeros(image.shape[1], _BINS + 1, device=image.device).scatter_add_(
         1, known, torch.ones_like(known, dtype=torch.float32)
     )[:, :_BINS]
     below = counts.cumsum(1) - counts
     levels = torch.arange(_BINS, device=image.device)
     brightest = (levels * (counts > 0)).amax(1, keepdim=True)
     others = counts.sum(1, keepdim=True) - counts.gather(1, brightest)
-    spread: Tensor = (below / others.clamp(min=1)).gather(1, level.flatten(1)).view_as(image)
-    return spread.clamp(max=1).where(others[..., None] > 0, image)
+    spread = (below / others.clamp(min=1)).clamp(max=1)
+    bands = level.transpose(0, 1)
+    each: Tensor = spread.gather(1, bands.flatten(1)).view_as(bands)
+    return each.transpose(0, 1).where(others[..., None] > 0, image)
 
 
 def _identity(image: Tensor, valid: Tensor, magnitude: int) -> Tensor:
@@ -107,8 +119,8 @@ def _posterize(image: Tensor, valid: Tensor, magnitude: int) -> Tensor:
 def _sharpness(image: Tensor, valid: Tensor, magnitude: int) -> Tensor:
     """Between the smoothed image and the image."""
     kernel = image.new_tensor([[1.0, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
-    around = F.pad(image[:, None], (1, 1, 1, 1), mode="replicate")
-    smooth: Tensor = F.conv2d(around, kernel[None, None])[:, 0]
+    around = F.pad(image.flatten(0, 1)[:, None], (1, 1, 1, 1), mode="replicate")
+    smooth = F.conv2d(around, kernel[None, None]).view_as(image)
     return smooth + (image - smooth) * _factor(magnitude)
 
 

@@ -110,6 +110,8 @@ class C2F2(Method):
             "secondary": cross_entropy(self._fused_logits(features.detach(), view), view.change),
         }
         yield "labelled", total(losses, state)
+        if state.progress < config.start:
+            return
 
         view = weak_view(batches["unlabelled"], config, state)
         strong = strong_image(network, view, config, state)
@@ -119,11 +121,12 @@ class C2F2(Method):
         weak_features, strong_features = features.chunk(2)
         with torch.no_grad():
             fused_logits = self._fused_logits(weak_features, view)
-        seen, threshold = view.seen, config.threshold
+        seen = view.seen
+        by_fused, by_weak = (config.level(logits, seen) for logits in (fused_logits, weak_logits))
         losses = {
-            "fused_teaches": config.fused_teaches * pseudo_label_loss(weak_logits, fused_logits, seen, threshold),
-            "weak_teaches": config.weak_teaches * pseudo_label_loss(strong_logits, weak_logits, seen, threshold),
-            "alignment": config.alignment * class_alignment(strong_features, weak_logits, seen, threshold),
+            "fused_teaches": config.fused_teaches * pseudo_label_loss(weak_logits, fused_logits, seen, by_fused),
+            "weak_teaches": config.weak_teaches * pseudo_label_loss(strong_logits, weak_logits, seen, by_weak),
+            "alignment": config.alignment * class_alignment(strong_features, weak_logits, seen, by_weak),
         }
         yield "unlabelled", total(losses, state)
 

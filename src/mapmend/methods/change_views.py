@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mapmend.core.settings import settings
+from mapmend.losses.consistency import balanced_thresholds
 from mapmend.losses.scaled_views import scaled_view
 from mapmend.losses.strong_views import strong_view
 from mapmend.methods.method import CLASSES, Batch, StepState
@@ -32,12 +33,24 @@ class ViewSettings:
     Attributes:
         scale: the least and largest factor by which a pair is enlarged; its margin counts nothing.
         cut: side in pixels of the grey square in a strong view; 0 for none.
+        alike: whether both dates of a strong view go through the same photometric operations; ours, and false, each
+            through its own, is published.
         threshold: τ, the probability from which a prediction teaches another view.
+        balanced: whether a class that is harder to be sure of teaches from less than τ, so that of each class as large
+            a share teaches; ours, and false is published.
+        start: share of the steps during which unlabelled pairs are not looked at; ours, and 0 is published.
     """
 
     scale: tuple[Scale, Scale] = SCALE
     cut: Annotated[int, Field(ge=0)] = 16
+    alike: bool = True
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.95
+    balanced: bool = True
+    start: Annotated[float, Field(ge=0, lt=1)] = 0.3
+
+    def level(self, teacher: Tensor, seen: Tensor) -> float | Tensor:
+        """From which probability the logits B×K×H×W of a view teach, in one number or by class; seen is B×H×W."""
+        return balanced_thresholds(teacher, seen, self.threshold) if self.balanced else self.threshold
 
 
 @dataclass(frozen=True)
@@ -71,12 +84,12 @@ def weak_view(batch: Batch, config: ViewSettings, state: StepState) -> PairView:
 
 
 def strong_image(network: Network, view: PairView, config: ViewSettings, state: StepState) -> Tensor:
-    """A view's image under photometric operations, each date under its own; black and white are 2.5 σ from the mean.
+    """A view's image under photometric operations; black and white are 2.5 σ from the mean.
 
     Published for 8-bit images, whose range is known; here it follows from the bands' statistics.
     """
     low, high = black_and_white(network)
-    return strong_view(view.image, view.valid, low, high, state.generator, cut=config.cut)
+    return strong_view(view.image, view.valid, low, high, state.generator, cut=config.cut, alike=config.alike)
 
 
 def change_network(network: nn.Module) -> ChangeNetwork:

@@ -53,20 +53,24 @@ class SemiClearSCD(ClearSCD):
     def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:
         """`loss` of the labelled pairs as in `clearscd`, then `unlabelled`, which shares no graph with it."""
         yield from super().training_step(batches, state)
+        if state.progress < self.config.start:
+            return
         view = weak_view(batches["unlabelled"], self.config, state)
         with torch.no_grad():
             looks = self._network if self.teacher is None else cast(PairNetwork, self.teacher.network)
             weak = looks.pair(view.image, view.valid)
         strong = self._network.pair(strong_image(self._network, view, self.config, state), view.valid)
-        threshold, (told, learned) = self.config.threshold, (cast(Tensor, one.classes) for one in (weak, strong))
+        level, (told, learned) = self.config.level, (cast(Tensor, one.classes) for one in (weak, strong))
+        seen = [view.valid[:, date, 0] for date in range(DATES)]
         each = (
-            pseudo_label_loss(learned[:, date], told[:, date], view.valid[:, date, 0], threshold)
+            pseudo_label_loss(learned[:, date], told[:, date], seen[date], level(told[:, date], seen[date]))
             for date in range(DATES)
         )
+        weak_change = _two(weak.change)
         losses = {
             "classes_taught": self.config.classes_taught * torch.stack(list(each)).mean(),
             "change_taught": self.config.change_taught
-            * pseudo_label_loss(_two(strong.change), _two(weak.change), view.seen, threshold),
+            * pseudo_label_loss(_two(strong.change), weak_change, view.seen, level(weak_change, view.seen)),
         }
         yield "unlabelled", total(losses, state)
 

@@ -66,17 +66,18 @@ class FPA(Method):
         network, config = change_network(self.network), self.config
         view = weak_view(batches["labelled"], config, state)
         yield "labelled", cross_entropy(network(view.image, view.valid), view.change)
+        if state.progress < config.start:
+            return
 
         view = weak_view(batches["unlabelled"], config, state)
         strong = strong_image(network, view, config, state)
         # one pass for both views: batch norms see them together
         features = network.joined(torch.cat([view.image.float(), strong]), torch.cat([view.valid, view.valid]))
         weak_logits, strong_logits = network.at_image(network.head(features), view.image).chunk(2)
+        level = config.level(weak_logits, view.seen)
         losses = {
-            "weak_teaches": config.weak_teaches
-            * pseudo_label_loss(strong_logits, weak_logits, view.seen, config.threshold),
-            "alignment": config.alignment
-            * class_alignment(features.chunk(2)[1], weak_logits, view.seen, config.threshold),
+            "weak_teaches": config.weak_teaches * pseudo_label_loss(strong_logits, weak_logits, view.seen, level),
+            "alignment": config.alignment * class_alignment(features.chunk(2)[1], weak_logits, view.seen, level),
         }
         yield "unlabelled", total(losses, state)
 

@@ -84,6 +84,8 @@ class UniMatch(Method):
         """`labelled` and `unlabelled`, each with its half; the latter's parts are noted."""
         view = weak_view(batches["labelled"], self.config, state)
         yield "labelled", cross_entropy(self.network(view.image, view.valid), view.change) / 2
+        if state.progress < self.config.start:
+            return
 
         view = weak_view(batches["unlabelled"], self.config, state)
         weak_logits, dropped_logits = self._weak(view)
@@ -111,7 +113,7 @@ class UniMatch(Method):
         return judge_change(self.deployed(), batch)
 
     def _taught(self, logits: Tensor, teacher: Tensor, seen: Tensor) -> Tensor:
-        return pseudo_label_loss(logits, teacher, seen, self.config.threshold, among_valid=True)
+        return pseudo_label_loss(logits, teacher, seen, self.config.level(teacher, seen), among_valid=True)
 
     def _weak(self, view: PairView) -> tuple[Tensor, Tensor | None]:
         """Logits of the weak view that teach, and those of its dropped features, if they are taught."""
