@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from mapmend.cli.jobs import tell_of_jobs
-from mapmend.cli.mosaics import placed_images
+from mapmend.cli.mosaics import images_of, placed_images
 from mapmend.cli.options import Data, Device, Json, Out, Precision, emit, emit_estimate, folder_of
 from mapmend.core.errors import ProjectError
+from mapmend.raster import remote
 
 
 def predict(
@@ -85,6 +86,9 @@ def predict(
     png: Annotated[
         Path | None, typer.Option("--png", help="Folder for a PNG of each map's codes too, 0 where there is no class.")
     ] = None,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Images may be https:, s3:, gs: or az: addresses, or in STAC items.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and write nothing.")] = False,
     data: Data = None,
     device: Device = "auto",
@@ -95,6 +99,8 @@ def predict(
         if tell_of_jobs(inputs, out, data, json_file, check=check):
             raise typer.Exit(1)
         return
+    if allow_remote:
+        remote.allow_remote()
     if inputs[0].is_dir():
         raise ProjectError("is a folder", where=inputs[0], fix="give a project or images; a map's folder with --status")
     from mapmend.core.settings import from_mapping
@@ -192,8 +198,10 @@ def predict(
         placed = placed_images(inputs, predictor.sensors, mosaic, grid, crs, gsd)
         scene = mosaic_of_files([str(path) for path in inputs], predictor.sensors, area, placed=placed)
     else:
-        earlier = [str(path) for path in before or ()]
-        scene = scene_of_files([str(path) for path in inputs], predictor.sensors, area, earlier)
+        files, dated = images_of(inputs, predictor.sensors)
+        earlier, dated_before = images_of(before or (), predictor.sensors)
+        date, date_before = date or dated, date_before or dated_before
+        scene = scene_of_files(files, predictor.sensors, area, earlier)
     scene = replace(scene, date=date, date_before=date_before)
     more: dict[str, Any] = {"block": block, "probabilities": options.named, "entropy": entropy}
     if dry_run:

@@ -1,4 +1,4 @@
-"""The images of `predict --mosaic`: files in the order in which they count, or the rows of a manifest."""
+"""The images of `predict`: files here and elsewhere, what STAC items name, and of a mosaic the rows of a manifest."""
 
 from __future__ import annotations
 
@@ -14,13 +14,41 @@ if TYPE_CHECKING:
     from mapmend.raster.mosaic import Placed
 
 
+def images_of(inputs: Sequence[Path], cards: Sequence[Sensor]) -> tuple[list[str], str]:
+    """The files of a scene, and its date where a STAC item says it.
+
+    Args:
+        inputs: image files, or one STAC item (JSON).
+        cards: the model's sensor cards.
+
+    Raises:
+        SensorError: an item, and the model wants several sensors.
+        RasterError: the item cannot be read, or is not one image.
+    """
+    from mapmend.raster.remote import with_slashes
+    from mapmend.raster.stac_items import stac_images
+
+    items = [path for path in inputs if path.suffix.lower() == ".json"]
+    if not items:
+        return [with_slashes(path) for path in inputs], ""
+    if len(cards) != 1:
+        raise SensorError(
+            f"an item's images are of one sensor, the model wants {len(cards)}", where=items[0], fix="give image files"
+        )
+    images = [image for path in items for image in stac_images(with_slashes(path), cards[0])]
+    if len(images) != 1 or len(inputs) != 1:
+        raise ManifestError(f"name {len(images)} images of one sensor", where=items[0], fix="map them with --mosaic")
+    return list(images[0].source.files), images[0].date
+
+
 def placed_images(
     inputs: Sequence[Path], cards: Sequence[Sensor], rule: str, like: Path | None, crs: str, gsd: float | None
 ) -> Placed:
     """The images, and the grid that they go onto.
 
     Args:
-        inputs: image files, or one manifest (CSV) whose `image`, `valid` and `date` count.
+        inputs: image files, or one manifest (CSV) whose `image`, `valid` and `date` count, or STAC items, collections
+            or searches (JSON).
         cards: the model's sensor cards; one.
         rule: first (in the order given) or newest (by the manifest's dates, the order deciding between equal ones).
         like: raster whose grid is taken.
@@ -30,11 +58,13 @@ def placed_images(
     Raises:
         ManifestError: the manifest is wrong, or dates are missing.
         SensorError: the model wants several sensors.
-        RasterError: the raster cannot be opened.
+        RasterError: the raster cannot be opened, or a STAC file cannot be read.
     """
     from mapmend.raster.bands import ImageSource
     from mapmend.raster.mosaic import Placed
     from mapmend.raster.opening import raster_info
+    from mapmend.raster.remote import with_slashes
+    from mapmend.raster.stac_items import stac_images
 
     if len(cards) != 1:
         raise SensorError(f"a mosaic is of one sensor, the model wants {len(cards)}", fix="map one place at a time")
@@ -48,8 +78,15 @@ def placed_images(
                 raise ManifestError("has an image without a date", where=inputs[0], fix="date all, or --mosaic first")
             rows.sort(key=lambda row: row.date, reverse=True)
         sources = [ImageSource(row.image, cards[0].band_names, cards[0], row.valid) for row in rows]
+    elif all(path.suffix.lower() == ".json" for path in inputs):
+        found = [image for path in inputs for image in stac_images(with_slashes(path), cards[0])]
+        if rule == "newest":
+            if any(not image.date for image in found):
+                raise ManifestError("has an item without a date", where=inputs[0], fix="use --mosaic first")
+            found.sort(key=lambda image: image.date, reverse=True)
+        sources = [image.source for image in found]
     elif rule == "newest":
         raise ManifestError("files have no dates", where="--mosaic newest", fix="list them in a CSV: site,date,image")
     else:
-        sources = [ImageSource((str(path),), cards[0].band_names, cards[0]) for path in inputs]
+        sources = [ImageSource((with_slashes(path),), cards[0].band_names, cards[0]) for path in inputs]
     return Placed(tuple(sources), grid, crs, gsd)

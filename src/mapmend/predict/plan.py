@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mapmend.core.grid import grid_to_dict
-from mapmend.core.provenance import file_hash, file_stamp
+from mapmend.core.provenance import file_hash
 from mapmend.nn.allocator import keep_large_blocks
 from mapmend.predict.blocks import Block, batch_size, block_side, plan_blocks
 from mapmend.predict.layers import Layers, choose_layers
 from mapmend.predict.pair import channels, fitted
 from mapmend.predict.predictor import Predictor, load_predictor
 from mapmend.predict.scene import Scene, SceneReader, check_sensors
+from mapmend.raster.remote import stamp
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Job:
             "date": scene.date,
             **({"date_before": scene.date_before} if scene.before else {}),
             "grid": grid_to_dict(scene.grid),
-            "sources": [file_stamp(file) for file in files],
+            "sources": [stamp(file) for file in files],
             "bands": [list(source.bands) for source in sources],
             "aoi": file_hash(scene.aoi) if scene.aoi is not None else None,
             **({"absent": [list(one) for one in scene.absent]} if scene.partial else {}),

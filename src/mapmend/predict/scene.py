@@ -15,6 +15,7 @@ from mapmend.core.grid import Grid, Window, finest
 from mapmend.core.sensor import Sensor, check_fit
 from mapmend.raster.mosaic import MosaicReader, Piece, Placed
 from mapmend.raster.reading import ImageSource, Reader, refuse_alpha
+from mapmend.raster.remote import stem
 from mapmend.raster.vector import load_aoi
 
 Pixels = npt.NDArray[np.generic]
@@ -194,7 +195,7 @@ def scene_of_files(
         raise ManifestError("is given for both dates", where=min(again), fix="give an image of each date")
     after_sources, before_sources = _sources(files, cards), _sources(before, cards) if before else ()
     grid = finest([Reader(source).grid for source in (*after_sources, *before_sources)])
-    return Scene(Path(files[0]).stem, after_sources, grid, aoi=aoi, before=before_sources)
+    return Scene(stem(files[0]), after_sources, grid, aoi=aoi, before=before_sources)
 
 
 def mosaic_of_files(
@@ -217,7 +218,7 @@ def mosaic_of_files(
     if placed is None:
         placed = Placed(tuple(ImageSource((file,), cards[0].band_names, cards[0]) for file in files))
     pieces = placed.pieces()
-    return Scene(Path(files[0]).stem, (pieces[0].source,), placed.grid, aoi=aoi, mosaic=pieces)
+    return Scene(stem(files[0]), (pieces[0].source,), placed.grid, aoi=aoi, mosaic=pieces)
 
 
 def _sources(files: Sequence[str], cards: Sequence[Sensor]) -> tuple[ImageSource, ...]:

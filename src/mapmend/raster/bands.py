@@ -10,6 +10,7 @@ from pathlib import Path
 from mapmend.core.errors import SensorError
 from mapmend.core.sensor import Band, Sensor
 from mapmend.raster.opening import RasterInfo, raster_info
+from mapmend.raster.remote import stem
 
 _COLOURS = ("red", "green", "blue", "nir")
 _PLAIN_MASK = "valid"  # a validity raster so named is a mask even where the sensor has a rule for a quality band
@@ -165,7 +166,7 @@ def _held(infos: Sequence[RasterInfo], colours: Sequence[str]) -> list[_Held]:
 
 def _words(path: str) -> tuple[str, ...]:
     """The words of a file's name, and runs of two: `..._SR_B4.TIF` holds SR, B4 and SR_B4."""
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", Path(path).stem) if word]
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", stem(path)) if word]
     return (*words, *(f"{a}_{b}" for a, b in zip(words, words[1:], strict=False)))
 
 

@@ -20,7 +20,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from mapmend.core.errors import GridError, RasterError
 from mapmend.core.grid import Grid, make_grid
-from mapmend.raster.safety import FORMAT_NAMES, check_sidecars, driver_of, is_remote, local_file, remote_driver
+from mapmend.raster.remote import OPENING, SETTINGS, is_remote, remote_name
+from mapmend.raster.safety import FORMAT_NAMES, check_sidecars, driver_of, local_file, remote_driver
 from mapmend.raster.structure import check_structure
 
 __all__ = [
@@ -47,6 +48,7 @@ _SETTINGS: dict[str, object] = {
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
     "GDAL_JPEG_MAX_ALLOWED_SCAN_NUMBER": 100,
     "RAW_CHECK_FILE_SIZE": True,
+    **SETTINGS,
 }
 
 
@@ -85,35 +87,29 @@ class RasterInfo:
     masked: bool
 
 
-def open_raster(path: str | Path, *, allow_vrt: bool = False, allow_remote: bool = False) -> rasterio.DatasetReader:
+def open_raster(path: str | Path, *, allow_vrt: bool = False) -> rasterio.DatasetReader:
     """Open a raster that nobody has vouched for; the caller closes it.
 
     Args:
-        path: a local GeoTIFF, PNG, JPEG, JPEG 2000, ENVI or BMP; its content counts, not the name's ending.
+        path: a GeoTIFF, PNG, JPEG, JPEG 2000, ENVI or BMP; its content counts, not the name's ending. Where
+            `raster.remote` allows it, also one elsewhere, whose ending counts.
         allow_vrt: accept GDAL's virtual rasters, which may read any other file.
-        allow_remote: accept URLs and GDAL's `/vsi…` paths.
 
     Raises:
         RasterError: it is missing, of another format, truncated, or would need far more memory than its size says.
     """
-    if allow_remote and is_remote(path):
-        name, driver = str(path), remote_driver(str(path), allow_vrt=allow_vrt)
-        return _open(name, driver)
+    if is_remote(path):
+        name = remote_name(path)
+        with rasterio.Env(**OPENING):
+            return _checked(_open(name, remote_driver(name)), name, None)
     full = local_file(path)
     driver = driver_of(full, allow_vrt=allow_vrt)
     state = full.stat()
     _check_file_once(full, driver, state.st_mtime_ns, state.st_size, state.st_ino)
-    dataset = _open(str(full), driver)
-    try:
-        with raster_faults(full, "has a header that makes no sense"):
-            _check_sizes(dataset, full, state.st_size)
-    except RasterError:
-        dataset.close()
-        raise
-    return dataset
+    return _checked(_open(str(full), driver), full, state.st_size)
 
 
-def handle(path: str | Path, *, allow_vrt: bool = False, allow_remote: bool = False) -> rasterio.DatasetReader:
+def handle(path: str | Path, *, allow_vrt: bool = False) -> rasterio.DatasetReader:
     """The calling thread's own open dataset of a file; the caller does not close it.
 
     Handles are kept per process and thread (a handle used on both sides of a fork silently returns the pixels of
@@ -124,10 +120,10 @@ def handle(path: str | Path, *, allow_vrt: bool = False, allow_remote: bool = Fa
         RasterError: as `open_raster`.
     """
     handles = _handles.of_this_process()
-    key = (str(path), allow_vrt, allow_remote, *_identity(path))
+    key = (str(path), allow_vrt, *_identity(path))
     dataset = handles.get(key)
     if dataset is None:
-        dataset = open_raster(path, allow_vrt=allow_vrt, allow_remote=allow_remote)
+        dataset = open_raster(path, allow_vrt=allow_vrt)
         handles[key] = dataset
         while len(handles) > _MOST_HANDLES:
             handles.popitem(last=False)[1].close()
@@ -135,7 +131,7 @@ def handle(path: str | Path, *, allow_vrt: bool = False, allow_remote: bool = Fa
     return dataset
 
 
-def raster_info(path: str | Path, *, allow_vrt: bool = False, allow_remote: bool = False) -> RasterInfo:
+def raster_info(path: str | Path, *, allow_vrt: bool = False) -> RasterInfo:
     """What a raster says about itself.
 
     Raises:
@@ -145,7 +141,7 @@ def raster_info(path: str | Path, *, allow_vrt: bool = False, allow_remote: bool
         NotGeoreferenced: once per file, where it has no place on Earth.
     """
     with (
-        open_raster(path, allow_vrt=allow_vrt, allow_remote=allow_remote) as dataset,
+        open_raster(path, allow_vrt=allow_vrt) as dataset,
         raster_faults(path, "cannot be understood"),
     ):
         dtype = np.result_type(*dataset.dtypes) if "complex" not in "".join(dataset.dtypes) else None
@@ -245,10 +241,22 @@ def _open(name: str, driver: str) -> rasterio.DatasetReader:
         with raster_faults(name, f"cannot be opened as {driver}"), without_rasterio_warning():
             return rasterio.open(name, driver=driver)
     except RasterError as error:
-        raise RasterError(error.what, where=name, fix=f"give an intact {FORMAT_NAMES}") from None
+        fix = "check the address" if is_remote(name) else f"give an intact {FORMAT_NAMES}"
+        raise RasterError(error.what, where=name, fix=fix) from None
 
 
-def _check_sizes(dataset: rasterio.DatasetReader, path: Path, size: int) -> None:
+def _checked(dataset: rasterio.DatasetReader, path: str | Path, size: int | None) -> rasterio.DatasetReader:
+    """The dataset, closed if it would take far more memory than its `size` in bytes says, where that is known."""
+    try:
+        with raster_faults(path, "has a header that makes no sense"):
+            _check_sizes(dataset, path, size)
+    except RasterError:
+        dataset.close()
+        raise
+    return dataset
+
+
+def _check_sizes(dataset: rasterio.DatasetReader, path: str | Path, size: int | None) -> None:
     height, width = dataset.block_shapes[0]
     item = max(np.dtype(name).itemsize for name in dataset.dtypes)
     interleaved = dataset.count if dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL" else 1
@@ -259,6 +267,10 @@ def _check_sizes(dataset: rasterio.DatasetReader, path: Path, size: int) -> None
             where=path,
             fix="rewrite it in tiles, e.g. gdal_translate -co TILED=YES",
         )
+    if size is None:
+        if dataset.driver != "GTiff" and image > _MOST_DECODED_BYTES:
+            raise RasterError(f"is read whole, {image / 2**20:.0f} MiB", where=path, fix="download it first")
+        return
     if dataset.driver == "ENVI":
         held = size - int(dataset.tags(ns="ENVI").get("header_offset", 0))
         if held < image:

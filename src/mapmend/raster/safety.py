@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from mapmend.core.errors import RasterError
+from mapmend.raster.remote import is_remote
 
 FORMATS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG", "ENVI", "BMP")
 FORMAT_NAMES = "GeoTIFF, PNG, JPEG, JPEG 2000, ENVI or BMP"
@@ -20,15 +21,9 @@ _MAGIC = (
     (b"\xff\x4f\xff\x51", "JP2OpenJPEG"),
     (b"BM", "BMP"),
 )
-_REMOTE_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jp2": "JP2OpenJPEG", ".vrt": "VRT"}
+_REMOTE_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jp2": "JP2OpenJPEG"}
 _HEAD = 4096  # bytes of a file that are looked at to tell its format
 _SIDECAR_LIMIT = 2**24  # bytes; statistics and histograms of hundreds of bands stay far below
-
-
-def is_remote(path: str | Path) -> bool:
-    """Whether GDAL would take the text for a URL or one of its virtual file systems, chains included."""
-    lowered = str(path).strip().lower()
-    return lowered.startswith("/vsi") or re.match(r"[a-z][a-z0-9+.-]*:/", lowered) is not None
 
 
 def local_file(path: str | Path) -> Path:
@@ -41,7 +36,7 @@ def local_file(path: str | Path) -> Path:
     """
     text = str(path)
     if is_remote(text):
-        raise RasterError("is a remote or virtual path", where=text, fix="give a local file, or allow remote files")
+        raise RasterError("is a remote or virtual path", where=text, fix="give a local file")
     try:
         full = Path(text).absolute()
         state = full.stat()
@@ -90,12 +85,9 @@ def driver_of(path: Path, *, allow_vrt: bool) -> str:
     raise RasterError("is not a raster", where=path, fix=f"give {FORMAT_NAMES}")
 
 
-def remote_driver(path: str, *, allow_vrt: bool) -> str:
+def remote_driver(path: str) -> str:
     """The driver for a remote file, by the ending of its name; GeoTIFF where that says nothing."""
-    driver = _REMOTE_SUFFIXES.get(Path(path.split("?")[0]).suffix.lower(), "GTiff")
-    if driver == "VRT" and not allow_vrt:
-        raise RasterError("is a VRT, which may read any other file", where=path, fix="allow VRT")
-    return driver
+    return _REMOTE_SUFFIXES.get(Path(path.split("?")[0]).suffix.lower(), "GTiff")
 
 
 def check_sidecars(path: Path) -> None:
