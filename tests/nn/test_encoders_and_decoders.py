@@ -5,10 +5,11 @@ import itertools
 import pytest
 import torch
 from tests.nn.tiny_networks import image_of, network_of, spec_of
+from torch import nn
 
 from mapmend.core.errors import ModelError
 from mapmend.losses.robust import cross_entropy
-from mapmend.nn.build import DECODERS, ENCODERS, NetworkSpec, check
+from mapmend.nn.build import DECODERS, ENCODERS, NetworkSpec, build_network, check
 from mapmend.nn.encoders import FULL, PLAIN, PYRAMIDS
 
 SMALL_PYRAMIDS = (
@@ -160,3 +161,10 @@ def test_widths_that_do_not_fit_are_refused(decoder, widths, told):
 def test_an_unknown_decoder_is_refused():
     with pytest.raises(ModelError, match="did you mean 'unet'"):
         check(NetworkSpec("resnet18", "u-net", 1, 2, (0.0,), (1.0,)))
+
+
+@pytest.mark.parametrize("widths", [(256, 128), (64, 64), (32, 32)])
+def test_no_group_norm_of_an_fpn_loses_how_much_there_is_of_a_channel(widths):
+    network, _ = build_network(spec_of(decoder="fpn", decoder_widths=widths))
+    norms = [layer for layer in network.decoder.modules() if isinstance(layer, nn.GroupNorm)]
+    assert norms and all(norm.num_channels // norm.num_groups == 4 for norm in norms)

@@ -20,6 +20,7 @@ from mapmend.nn.errb import full_resolution_encoder
 from mapmend.nn.psp import PSP
 from mapmend.nn.spec import MOST_CHANNELS, PLAIN_HEAD, NetworkSpec
 
+_LEAST_GROUP = 4  # channels of a group of a group norm, as many as in FPN's own 128
 PSP_STRIDE = 8  # to which encoders are dilated for it
 
 
@@ -100,6 +101,7 @@ def _assemble_pyramid(spec: NetworkSpec) -> tuple[nn.Module, nn.Module, nn.Modul
     if spec.decoder == "deeplabv3plus":
         # Corner-aligned enlargement moves features by a share of a pixel that depends on the window's size.
         model.decoder.up.align_corners = False
+    _widen_groups(model.decoder)
     _use_group_norm_after_global_mean(model.decoder)
     return model.encoder, model.decoder, model.segmentation_head[0]
 
@@ -180,6 +182,13 @@ def _use_group_norm_after_global_mean(decoder: nn.Module) -> None:
                 for name, child in list(parent.named_children()):
                     if isinstance(child, nn.BatchNorm2d):
                         setattr(parent, name, nn.GroupNorm(_groups(child.num_features), child.num_features))
+
+
+def _widen_groups(decoder: nn.Module) -> None:
+    """Group norms of FPN have 32 groups, which of 32 channels norms each by itself: how much there is of it is lost."""
+    for norm in decoder.modules():
+        if isinstance(norm, nn.GroupNorm) and norm.num_channels < _LEAST_GROUP * norm.num_groups:
+            norm.num_groups = norm.num_channels // _LEAST_GROUP  # a multiple of 32 has no rest
 
 
 def _groups(channels: int) -> int:
