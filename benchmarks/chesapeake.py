@@ -80,7 +80,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of training, where they are not the network's")
     options = parser.parse_args()
     ways = {name: {**PRESETS["c2fnet"], **change} for name, change in ABLATIONS.items()} if options.ablations else WAYS
-    ways = {name: change for name, change in ways.items() if not options.only or name in options.only}
+    fits = (name for name, change in ways.items() if change.get("encoder") is None or options.network == "errb64")
+    ways = {name: ways[name] for name in fits if not options.only or name in options.only}
     trials, rows, labels = Trials(options.work / "results.jsonl"), [], {}
     for name, change in ways.items():
         train = {**COMMON, **NETWORKS[options.network], **change}

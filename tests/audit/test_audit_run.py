@@ -17,6 +17,7 @@ from mapmend.data.folds import fold_sites
 from mapmend.data.samples import TrainingSet
 from mapmend.data.sites import load_prepared
 from mapmend.nn.model_folder import read_card
+from mapmend.predict.assembled import Tricks
 from mapmend.project import load_project
 from mapmend.steps import prepare_step, train_step
 
@@ -51,6 +52,15 @@ def test_the_folder_holds_all_files_and_the_json_says_what_was_found(audited):
     assert names >= {"audit.gpkg", "audit.csv", "audit.html", "audit.json", "proposed.tif", "suspicion.tif"}
     with rasterio.open(audited / "out/audit/suspicion.tif") as file:
         assert file.shape == (192, 256) and (file.read(1) <= 180).all()
+
+
+def test_held_out_models_look_as_the_project_maps(audited, monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "assembled_predictor", lambda models, tricks, **_: seen.append((models, tricks)))
+    steps = [STEPS[0], {"predict": {"views": 4, "suppress": ["left"]}}]
+    (audited / "views").mkdir()
+    module._predict(load_project(small_project(audited / "views", steps=steps)), Path("fold"), [], "cpu")
+    assert seen == [([Path("fold")], Tricks(4, ("left",)))]
 
 
 def test_what_is_done_is_not_done_again(audited, run, monkeypatch):

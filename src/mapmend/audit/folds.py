@@ -13,7 +13,7 @@ from mapmend.data.folds import fold_sites
 from mapmend.data.sites import PreparedSite, load_prepared
 from mapmend.data.splits import SitePart
 from mapmend.maps import PREPARED
-from mapmend.predict.predictor import load_predictor
+from mapmend.predict.assembled import Tricks, assembled_predictor
 from mapmend.project import Project
 from mapmend.training import console, train_unseen
 
@@ -57,8 +57,9 @@ def cross_fit(
 
 def _predict(project: Project, model: Path, todo: Sequence[Judged], device: str) -> None:
     settings = project.predict_settings()
-    predictor = load_predictor(
-        model,
+    predictor = assembled_predictor(
+        [model],
+        Tricks(settings.views, settings.suppress),
         window=settings.window,
         overlap=settings.overlap,
         batch=settings.batch,

@@ -68,7 +68,10 @@ def audit_project(
     labelled = _chosen(prepared.labelled, ())
     chosen = {site.name for site in _chosen(labelled, sites)}
     files = label_files(project, out, [site for site in labelled if site.name in chosen])
-    trained = value_hash([project.steps.get("train", {}), project.seed, file_hash(out / PREPARED), settings.folds])
+    predict = asdict(project.predict_settings())
+    looks = [predict[name] for name in ("window", "overlap", "precision", "views", "suppress")]
+    train = project.steps.get("train", {})
+    trained = value_hash([train, project.seed, file_hash(out / PREPARED), settings.folds, looks])
     work = out / AUDIT / _WORK / trained[:16]
     judged = cross_fit(project, out, work, labelled, settings.folds, device)
     judged = tuple(one for one in judged if one.site.name in chosen)
