@@ -200,7 +200,8 @@ def predict(
     else:
         files, dated = images_of(inputs, predictor.sensors)
         earlier, dated_before = images_of(before or (), predictor.sensors)
-        date, date_before = date or dated, date_before or dated_before
+        if not before or (dated and dated_before):
+            date, date_before = date or dated, date_before or dated_before
         scene = scene_of_files(files, predictor.sensors, area, earlier)
     scene = replace(scene, date=date, date_before=date_before)
     more: dict[str, Any] = {"block": block, "probabilities": options.named, "entropy": entropy}

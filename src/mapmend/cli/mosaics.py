@@ -23,7 +23,8 @@ def images_of(inputs: Sequence[Path], cards: Sequence[Sensor]) -> tuple[list[str
 
     Raises:
         SensorError: an item, and the model wants several sensors.
-        RasterError: the item cannot be read, or is not one image.
+        ManifestError: it names several images, or not it alone is given.
+        RasterError: it cannot be read.
     """
     from mapmend.raster.remote import with_slashes
     from mapmend.raster.stac_items import stac_images

@@ -30,6 +30,9 @@ SCALE = (0.5, 2.0)
 class ViewSettings:
     """How methods look at unlabelled pairs; the same for all of them, so that they can be compared.
 
+    What is published was made for tens of thousands of steps. In some hundred it taught that nothing changes: only what
+    is unchanged is ever sure, and operations drawn for each date apart make changes that no label has.
+
     Attributes:
         scale: the least and largest factor by which a pair is enlarged; its margin counts nothing.
         cut: side in pixels of the grey square in a strong view; 0 for none.

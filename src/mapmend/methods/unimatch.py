@@ -47,7 +47,7 @@ _DROPPED = 0.5
 
 @settings
 class UniMatchConfig(ViewSettings):
-    """Settings of `unimatch`; the defaults are those of its first version.
+    """Settings of `unimatch`; the defaults are its first version's but for how views are made and chosen.
 
     Attributes:
         dropout: weak, a view of its own whose features are dropped; complementary, the strong views keep channels that
