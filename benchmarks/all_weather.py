@@ -26,7 +26,7 @@ from trials import MAPPED_AT_LAST, Trials, machine, of_class, over_seeds, run_pr
 
 OPTICAL, RADAR = ("before", "after"), ("radar_before", "radar_after")
 FOLDERS = {"before": "s2_before", "after": "s2_after", "radar_before": "s1_before", "radar_after": "s1_after"}
-COMMON: Mapping[str, Any] = {"decoder": "fpn", "decoder_widths": [64, 32], "crop": 128, **MAPPED_AT_LAST}
+COMMON: Mapping[str, Any] = {"decoder_widths": [128, 64, 32, 16, 16], "head_lr": 3, "crop": 128, **MAPPED_AT_LAST}
 TEACHER: Mapping[str, Any] = {
     **COMMON,
     "name": "teacher",
