@@ -13,7 +13,6 @@ from mapmend.cli.jobs import tell_of_jobs
 from mapmend.cli.mosaics import images_of, placed_images
 from mapmend.cli.options import Data, Device, Json, Out, Precision, emit, emit_estimate, folder_of
 from mapmend.core.errors import ProjectError
-from mapmend.raster import remote
 
 
 def predict(
@@ -100,6 +99,8 @@ def predict(
             raise typer.Exit(1)
         return
     if allow_remote:
+        from mapmend.raster import remote
+
         remote.allow_remote()
     if inputs[0].is_dir():
         raise ProjectError("is a folder", where=inputs[0], fix="give a project or images; a map's folder with --status")

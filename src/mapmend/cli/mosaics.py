@@ -12,6 +12,7 @@ from mapmend.core.manifest import parse_manifest
 if TYPE_CHECKING:
     from mapmend.core.sensor import Sensor
     from mapmend.raster.mosaic import Placed
+    from mapmend.raster.stac_items import StacImage
 
 
 def images_of(inputs: Sequence[Path], cards: Sequence[Sensor]) -> tuple[list[str], str]:
@@ -27,7 +28,6 @@ def images_of(inputs: Sequence[Path], cards: Sequence[Sensor]) -> tuple[list[str
         RasterError: it cannot be read.
     """
     from mapmend.raster.remote import with_slashes
-    from mapmend.raster.stac_items import stac_images
 
     items = [path for path in inputs if path.suffix.lower() == ".json"]
     if not items:
@@ -36,7 +36,7 @@ def images_of(inputs: Sequence[Path], cards: Sequence[Sensor]) -> tuple[list[str
         raise SensorError(
             f"an item's images are of one sensor, the model wants {len(cards)}", where=items[0], fix="give image files"
         )
-    images = [image for path in items for image in stac_images(with_slashes(path), cards[0])]
+    images = _named(items, cards[0])
     if len(images) != 1 or len(inputs) != 1:
         raise ManifestError(f"name {len(images)} images of one sensor", where=items[0], fix="map them with --mosaic")
     return list(images[0].source.files), images[0].date
@@ -65,29 +65,35 @@ def placed_images(
     from mapmend.raster.mosaic import Placed
     from mapmend.raster.opening import raster_info
     from mapmend.raster.remote import with_slashes
-    from mapmend.raster.stac_items import stac_images
 
     if len(cards) != 1:
         raise SensorError(f"a mosaic is of one sensor, the model wants {len(cards)}", fix="map one place at a time")
     grid = raster_info(like).grid if like is not None else None
+    what = fix = ""
     if inputs[0].suffix.lower() == ".csv":
         if not inputs[0].is_file():
             raise ManifestError("no such manifest", where=inputs[0], fix="correct the path")
-        rows = list(parse_manifest(inputs[0].read_text(), where=inputs[0], folder=inputs[0].parent))
-        if rule == "newest":
-            if any(not row.date for row in rows):
-                raise ManifestError("has an image without a date", where=inputs[0], fix="date all, or --mosaic first")
-            rows.sort(key=lambda row: row.date, reverse=True)
-        sources = [ImageSource(row.image, cards[0].band_names, cards[0], row.valid) for row in rows]
+        rows = parse_manifest(inputs[0].read_text(), where=inputs[0], folder=inputs[0].parent)
+        dated = [(row.date, ImageSource(row.image, cards[0].band_names, cards[0], row.valid)) for row in rows]
+        what, fix = "an image", "date all, or --mosaic first"
     elif all(path.suffix.lower() == ".json" for path in inputs):
-        found = [image for path in inputs for image in stac_images(with_slashes(path), cards[0])]
-        if rule == "newest":
-            if any(not image.date for image in found):
-                raise ManifestError("has an item without a date", where=inputs[0], fix="use --mosaic first")
-            found.sort(key=lambda image: image.date, reverse=True)
-        sources = [image.source for image in found]
+        dated = [(image.date, image.source) for image in _named(inputs, cards[0])]
+        what, fix = "an item", "use --mosaic first"
     elif rule == "newest":
         raise ManifestError("files have no dates", where="--mosaic newest", fix="list them in a CSV: site,date,image")
     else:
-        sources = [ImageSource((with_slashes(path),), cards[0].band_names, cards[0]) for path in inputs]
+        dated = [("", ImageSource((with_slashes(path),), cards[0].band_names, cards[0])) for path in inputs]
+    if rule == "newest":
+        if not all(date for date, _ in dated):
+            raise ManifestError(f"has {what} without a date", where=inputs[0], fix=fix)
+        dated.sort(key=lambda one: one[0], reverse=True)
+    sources = [source for _, source in dated]
     return Placed(tuple(sources), grid, crs, gsd)
+
+
+def _named(paths: Sequence[Path], card: Sensor) -> list[StacImage]:
+    """What STAC files name, file by file."""
+    from mapmend.raster.remote import with_slashes
+    from mapmend.raster.stac_items import stac_images
+
+    return [image for path in paths for image in stac_images(with_slashes(path), card)]

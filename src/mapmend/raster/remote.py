@@ -21,6 +21,8 @@ VARIABLE = "MAPMEND_ALLOW_REMOTE"
 
 _STORES = {"http": "/vsicurl/http://", "https": "/vsicurl/https://", "s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
 _CURL = "/vsicurl/"
+_BUCKETS = tuple(start for start in _STORES.values() if not start.startswith(_CURL))
+_ADDRESS = re.compile(rf"(?:{_CURL})?({'|'.join(_STORES)}):/+(?=[^/])", re.IGNORECASE)
 _SECONDS = 30  # that a server may take to say what it holds
 
 SETTINGS: dict[str, object] = {
@@ -62,19 +64,23 @@ def remote_name(path: str | Path) -> str:
     text = with_slashes(path).strip()
     if os.environ.get(VARIABLE) != "1":
         raise RasterError("is a remote or virtual path", where=text, fix="give a local file, or --allow-remote")
-    for scheme, start in _STORES.items():
-        found = re.match(rf"(?:{_CURL})?{scheme}:/+(?=[^/])", text, re.IGNORECASE)
-        if found is not None:
-            return start + text[found.end() :]
-        if start != _CURL and text.startswith(start) and not start.startswith(_CURL):
-            return text
+    found = _ADDRESS.match(text)
+    if found is not None:
+        return _STORES[found[1].lower()] + text[found.end() :]
+    if text.startswith(_BUCKETS):
+        return text
     raise RasterError("is no path that is read from", where=text, fix=f"give a URL of {', '.join(_STORES)}")
+
+
+def without_query(url: str) -> str:
+    """An address without what is asked of its server, such as a signature."""
+    return url.split("?")[0]
 
 
 def stem(path: str | Path) -> str:
     """A file's name without its ending; of a URL without what is asked of the server."""
     text = str(path)
-    return Path(text.split("?")[0] if is_remote(text) else text).stem
+    return Path(without_query(text) if is_remote(text) else text).stem
 
 
 def stamp(path: str | Path) -> list[object]:
@@ -91,7 +97,7 @@ def stamp(path: str | Path) -> list[object]:
     if not name.startswith(_CURL):
         return [name]
     url = name.removeprefix(_CURL)
-    return [url.split("?")[0], *_headers(url)]
+    return [without_query(url), *_headers(url)]
 
 
 def fetch(path: str | Path) -> bytes:
@@ -124,13 +130,12 @@ def _headers(url: str) -> list[object]:
 
 def _asked(url: str, method: str = "GET", headers: dict[str, str] | None = None) -> HTTPResponse:
     """What a server answers, to be closed."""
-    request = urllib.request.Request(url, headers=headers or {}, method=method)
+    request, where = urllib.request.Request(url, headers=headers or {}, method=method), without_query(url)
     try:
         return cast(HTTPResponse, urllib.request.urlopen(request, timeout=_SECONDS))
     except HTTPError as error:
         what = f"is answered by {urlsplit(url).hostname} with {error.code} ({error.reason})"
-        raise RasterError(what, where=url.split("?")[0], fix="check the address") from None
+        raise RasterError(what, where=where, fix="check the address") from None
     except (OSError, HTTPException, ValueError) as error:
         reason = str(getattr(error, "reason", error))
-        where = url.split("?")[0]
         raise RasterError(f"cannot be reached ({reason})", where=where, fix="check address and network") from None

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from mapmend.core.errors import RasterError
-from mapmend.raster.remote import is_remote
+from mapmend.raster.remote import is_remote, without_query
 
 FORMATS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG", "ENVI", "BMP")
 FORMAT_NAMES = "GeoTIFF, PNG, JPEG, JPEG 2000, ENVI or BMP"
@@ -87,7 +87,7 @@ def driver_of(path: Path, *, allow_vrt: bool) -> str:
 
 def remote_driver(path: str) -> str:
     """The driver for a remote file, by the ending of its name; GeoTIFF where that says nothing."""
-    return _REMOTE_SUFFIXES.get(Path(path.split("?")[0]).suffix.lower(), "GTiff")
+    return _REMOTE_SUFFIXES.get(Path(without_query(path)).suffix.lower(), "GTiff")
 
 
 def check_sidecars(path: Path) -> None:
