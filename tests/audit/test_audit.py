@@ -192,7 +192,7 @@ def test_the_layer_is_ranked_and_fits_table_rasters_and_page(written):
     with rasterio.open(out / "suspicion.tif") as suspicion, rasterio.open(out / "proposed.tif") as proposed:
         for row in rows[:20]:
             at = suspicion.index(float(row["x"]), float(row["y"]))
-            assert suspicion.read(1)[at] == round(200 * float(row["probability"]))
+            assert suspicion.read(1)[at] == pytest.approx(200 * float(row["probability"]), abs=0.52)  # of 4 digits
             assert proposed.read(1)[at] == int(row["proposed_id"])
     assert sum(float(row["area_ha"]) for row in rows) == pytest.approx(
         sum(int(row["pixels"]) for row in rows) / 1e4, rel=2e-3

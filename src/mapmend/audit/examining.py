@@ -13,8 +13,8 @@ from mapmend.audit.displacement import displacement
 from mapmend.audit.held_out import Judged
 from mapmend.audit.lattice import Blockiness, EdgePlaces
 from mapmend.audit.matrix import NoiseMatrix, confident_pixels, noise_matrix
-from mapmend.audit.measuring import HALO, measure
-from mapmend.audit.odds import Budget, KindOdds, best_logits, budget_of, chance, fit_kind
+from mapmend.audit.measuring import HALO, SUMS, measure
+from mapmend.audit.odds import SURE, Budget, KindOdds, best_logits, budget_of, chance, fit_kind
 from mapmend.audit.planting import kinds_for, plant
 from mapmend.audit.ranking import features_of
 from mapmend.audit.reasons import reasons_of
@@ -40,7 +40,7 @@ class Examined:
         sites: that were judged.
         parts: all parts of their labels.
         rows: for each site and strip the row of `parts` of each part of the strip.
-        scores: of each part.
+        scores: of each part: log odds that its label is wrong, at most those of `odds.SURE`.
         chances: P(wrong) of each part; 0 where no other class is proposed.
         reasons: of each part; empty where no other class is proposed.
         order: rows of the parts with another class proposed, the most suspicious first.
@@ -84,7 +84,7 @@ def examine(judged: Sequence[Judged], legend: Legend, settings: AuditSettings) -
     off = (round(shift.dy), round(shift.dx)) if shift.certain else (0, 0)
     parts, rows = _measured(sites, legend, settings.min_pixels, off)
     found = [*([COARSE] if blockiness.coarse else []), *([SHIFTED] if shift.certain else [])]
-    kinds = kinds_for(found, blockiness.cell, off)
+    kinds = kinds_for(found, blockiness.cell)
     views = [site.view(window) for site, window in tiles]
     plantings = plant(views, legend, kinds, settings.min_pixels, off, settings.seed)
     observed, differs = features_of(parts), parts.differs
@@ -99,9 +99,10 @@ def examine(judged: Sequence[Judged], legend: Legend, settings: AuditSettings) -
             where=", ".join(dict.fromkeys(one.key for one in judged[:3])),
             fix="judge more ground, or lower --min-pixels",
         )
-    scores = best_logits(fitted, observed)
-    chances = np.where(differs, chance(scores), 0.0)
-    order = np.flatnonzero(differs)[np.argsort(-scores[differs], kind="stable")]
+    logits = best_logits(fitted, observed)
+    scores = np.minimum(logits, np.log(SURE / (1 - SURE)))
+    chances = np.where(differs, chance(logits), 0.0)
+    order = _order(scores, parts)
     reasons = np.where(differs, reasons_of(parts, shift.certain), "")
     pixels = [one.site.grid for one in judged]
     labelled = int(counts.sum_labelled)
@@ -115,10 +116,18 @@ def examine(judged: Sequence[Judged], legend: Legend, settings: AuditSettings) -
         shift,
         ground_pixel_size(pixels[0]) if pixels[0].crs is not None else None,
     )
-    wrong = np.where(differs, 1 / (1 + np.exp(-np.clip(scores, -_FAR, _FAR))), 0.0)  # as it is, not cut at SURE
+    wrong = np.where(differs, 1 / (1 + np.exp(-np.clip(logits, -_FAR, _FAR))), 0.0)  # as it is, not cut at SURE
     matrix = noise_matrix(parts, wrong, counts.confident, rng)
     draws = tuple(np.where(differs, chance(best_logits(fitted, observed, rng)), 0.0) for _ in range(_DRAWS))
     return Examined(sites, parts, rows, scores, chances, reasons, order, matrix, diagnosis, fitted, draws, labelled)
+
+
+def _order(scores: Floats, parts: Parts) -> Ints:
+    """Suspicious parts, the highest score first; of equal ones that with the most evidence in all its pixels."""
+    suspicious = np.flatnonzero(parts.differs)
+    evidence = parts.sums[SUMS.index("evidence")]
+    result: Ints = suspicious[np.lexsort((-evidence[suspicious], -scores[suspicious]))]
+    return result
 
 
 def _fit(

@@ -104,7 +104,7 @@ def measure(view: View, legend: Legend, areas: Floats, shift: tuple[int, int] = 
     object_of = np.zeros(count, np.int64)
     object_of[patches.label] = objects.label
     where = (patches.at // width + view.halo, patches.at % width + view.halo)
-    inside, moved = _depths(codes, known)[where], _moved(label, shift, where)
+    inside, moved = _depths(codes, known)[where], moved_back(label, shift, where)
     values = {
         **_probabilities(view.probabilities[:, *where], label[where], proposed[where]),
         **_outlines(codes, label, proposed, known, where, inside == 1),
@@ -185,8 +185,8 @@ def _outlines(
     return found
 
 
-def _moved(label: Bytes, shift: tuple[int, int], where: tuple[Ints, Ints]) -> Bytes:
-    """The label that belongs to each place, of one that lies (down, right) pixels off."""
+def moved_back(label: Bytes, shift: tuple[int, int], where: tuple[Ints, ...]) -> Bytes:
+    """The label that belongs to each place (row, column), of one that lies (down, right) pixels off."""
     row, col = where[0] + shift[0], where[1] + shift[1]
     inside = (row >= 0) & (row < label.shape[0]) & (col >= 0) & (col < label.shape[1])
     beyond = row.clip(0, label.shape[0] - 1), col.clip(0, label.shape[1] - 1)

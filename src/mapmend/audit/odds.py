@@ -1,8 +1,8 @@
 """How likely a part is wrong, and how many errors a number of looks will find, without knowing the truth.
 
-For each kind of error, scores of the label's parts are a mixture f = (1 − π) f0 + π f1 of others and of errors of that
-kind, and planted errors show f1. Since f ≥ π f1, the share π is at most P(score > t) / P1(score > t) for every t.
-Where the label has errors of the kind, that bound stays level towards high scores, and its lowest value stands for π;
+For each kind of error, scores of the label's suspicious parts are a mixture f = (1 − π) f0 + π f1 of others and of errors
+of that kind, and planted errors show f1. Since f ≥ π f1, the share π is at most P(score > t) / P1(score > t) for every t.
+Where the label has errors of the kind, that bound stays level towards high scores, and its mean over some t stands for π;
 where it has none, the bound falls to nothing (compare Blanchard, Lee and Scott 2010; Elkan and Noto 2008). Then
 
     P(wrong | score) = π f1 / (π f1 + (1 − π) f0),
@@ -31,6 +31,7 @@ _LEVEL = 0.5  # of its value at the median, that the bound keeps where the kind 
 _LEAST_SHARE = 1e-4
 _LEAST_RIGHT = 0.02  # weight of a part that is certainly wrong: the others may not vanish altogether
 _ROUNDS = 3
+_FIRM = 1e-3  # ridge of the one coefficient of a scale
 _MOST = 20.0  # of a logit
 _RANGE = 0.9
 _DRAWS = 200
@@ -43,24 +44,23 @@ class KindOdds:
     Attributes:
         name: of the kind.
         ranking: gives the score.
+        scale: log of the ratio f1 / f0 of suspicious parts, by the score.
         share: π, of the suspicious parts.
-        low: the same, one standard error lower.
-        high: one standard error higher.
+        error: its standard error.
         present: whether the label has errors of this kind.
     """
 
     name: str
     ranking: Ranking
+    scale: Ranking
     share: float
-    low: float
-    high: float
+    error: float
     present: bool
 
     def logit(self, features: Floats, share: float | None = None) -> Floats:
-        """Log of the odds that parts with these features are errors of the kind, for π or another share."""
+        """Log of the odds that suspicious parts like these are errors of the kind, for π or another share."""
         pi = self.share if share is None else share
-        result: Floats = self.ranking.score(features) + np.log(pi / (1 - pi))
-        return result
+        return self.scale.score(self.ranking.score(features)[:, None]) + np.log(pi / (1 - pi))
 
 
 @dataclass(frozen=True)
@@ -81,20 +81,24 @@ def fit_kind(name: str, planted: Floats, doubted: Bool, observed: Floats, differ
         planted: features N×F of planted parts.
         doubted: N, which of them have another class proposed.
         observed: features M×F of the label's parts.
-        differs: M, which of these have another class proposed.
+        differs: M, which of these have another class proposed: the suspicious ones.
     """
     right = np.ones(len(observed))
-    ranking = fit_ranking(planted, observed, right)
-    for number in range(_ROUNDS):
-        share, _, _, _ = _share(ranking, planted[doubted], observed[differs])
-        score = ranking.score(observed)
-        if number == 0:  # against all parts, not yet the right ones
-            wrong = np.minimum(SURE, share * np.exp(np.minimum(score, _MOST)))
-        else:
-            wrong = chance(score + np.log(share / (1 - share)))
-        right = np.maximum(1 - wrong * differs, _LEAST_RIGHT)
+    if not doubted.any() or not differs.any():
+        as_it_is = Ranking(np.zeros(1), np.ones(1), np.array([0.0, 1.0]))
+        return KindOdds(name, fit_ranking(planted, observed, right), as_it_is, _LEAST_SHARE, _LEAST_SHARE, False)
+    for number in range(_ROUNDS + 1):
         ranking = fit_ranking(planted, observed, right)
-    return KindOdds(name, ranking, *_share(ranking, planted[doubted], observed[differs]))
+        high, scores = ranking.score(planted[doubted]), ranking.score(observed[differs])
+        scale = fit_ranking(high[:, None], scores[:, None], right[differs], _FIRM)
+        share, error, present = _share(high, scores)
+        ratio = scale.score(scores[:, None])
+        if number == 0:  # against all parts, not yet the right ones
+            wrong = np.minimum(SURE, share * np.exp(np.minimum(ratio, _MOST)))
+        else:
+            wrong = chance(ratio + np.log(share / (1 - share)))
+        right[differs] = np.maximum(1 - wrong, _LEAST_RIGHT)
+    return KindOdds(name, ranking, scale, share, error, present)
 
 
 def chance(logits: Floats) -> Floats:
@@ -113,10 +117,7 @@ def best_logits(kinds: Sequence[KindOdds], features: Floats, rng: np.random.Gene
     """
 
     def share(kind: KindOdds) -> float:
-        if rng is None:
-            return kind.share
-        drawn = kind.share + (kind.high - kind.low) / 2 * rng.standard_normal()
-        return float(np.clip(drawn, _LEAST_SHARE, 1 - _LEAST_SHARE))
+        return kind.share if rng is None else _inside(kind.share + kind.error * rng.standard_normal())
 
     result: Floats = np.max([kind.logit(features, share(kind)) for kind in kinds], axis=0)
     return result
@@ -145,23 +146,25 @@ def budget_of(
     return tuple(found)
 
 
-def _share(ranking: Ranking, planted: Floats, observed: Floats) -> tuple[float, float, float, bool]:
-    """π with its error, from the scores of suspicious parts, and whether the bound stays level.
+def _share(planted: Floats, observed: Floats) -> tuple[float, float, bool]:
+    """π with its standard error, from the scores of suspicious parts, and whether the bound stays level.
 
-    Counts are taken one standard deviation too small, so that a chance dip is no bound that nobody can rely on.
+    The error is as large as the bound's spread where it should be level, if that is more than chance makes.
     """
-    if not len(planted) or not len(observed):
-        return _LEAST_SHARE, _LEAST_SHARE, _LEAST_SHARE, False
-    scores, of_planted = ranking.score(observed), ranking.score(planted)
-    bounds = {}
-    for quantile in (*_LEVEL_AT, *_FURTHER):
-        above = float((scores > np.quantile(of_planted, quantile)).sum())
-        whole = len(observed) * (1 - quantile)
-        bounds[quantile] = (max(above - above**0.5, 0.0) / whole, above**0.5 / whole)
-    level = min(bounds[quantile] for quantile in _LEVEL_AT)
-    present = level[0] > 0 and level[0] >= _LEVEL * bounds[_LEVEL_AT[0]][0]
-    value, error = level if present else min(bounds.values())
-    low, share, high = (
-        float(np.clip(one, _LEAST_SHARE, 1 - _LEAST_SHARE)) for one in (value - error, value, value + error)
-    )
-    return share, low, high, present
+
+    def bounds(quantiles: tuple[float, ...]) -> tuple[Floats, Floats]:
+        above = np.array([(observed > np.quantile(planted, quantile)).sum() for quantile in quantiles], float)
+        whole = len(observed) * (1 - np.array(quantiles))
+        return above / whole, above**0.5 / whole
+
+    level, error = bounds(_LEVEL_AT)
+    firm = np.maximum(level - error, 0.0)  # a chance dip is no bound that can be relied on
+    if firm.min() > 0 and firm.min() >= _LEVEL * firm[0]:
+        return _inside(level.mean()), max(float(level.std()), float(error.mean())), True
+    fallen, error = bounds((*_LEVEL_AT, *_FURTHER))
+    lowest = int(fallen.argmin())
+    return _inside(fallen[lowest]), float(error[lowest]), False
+
+
+def _inside(share: float) -> float:
+    return float(np.clip(share, _LEAST_SHARE, 1 - _LEAST_SHARE))

@@ -5,15 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mapmend.audit.measuring import SUMS, View, measure
+from mapmend.audit.measuring import SUMS, View, measure, moved_back
 from mapmend.audit.table import Collector, Parts, joined
 from mapmend.core.legend import NODATA, Legend
-from mapmend.data.noise import Injector, Truth, inject, make_injector
+from mapmend.data.noise import Injector, inject, make_injector
 
 _MOST = 0.5  # share of a planted part's pixels that must have been changed
 _ROUNDS = 3  # plantings of each kind into each tile
@@ -21,31 +20,13 @@ _ROUNDS = 3  # plantings of each kind into each tile
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of error that is planted, and which reason it stands for."""
+    """A kind of error that is planted; without an injector, what a known shift has made wrong of the label as it is."""
 
     name: str
-    injector: Injector
+    injector: Injector | None
 
 
-@dataclass(frozen=True)
-class _Moved:
-    """A label that lies a known way off, moved once more as far: moved back, it is what it was."""
-
-    down: int
-    right: int
-    name: ClassVar[str] = "moved"
-    measures: ClassVar[Literal["lost", "gained"]] = "lost"
-
-    def __call__(self, truth: Truth, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], None]:
-        """What enters from outside is what lies at the edge."""
-        height, width = truth.label.shape
-        rows = np.clip(np.arange(height) - self.down, 0, height - 1)
-        cols = np.clip(np.arange(width) - self.right, 0, width - 1)
-        moved = truth.label[rows][:, cols]
-        return np.where(moved == NODATA, truth.label, moved), None
-
-
-def kinds_for(found: Sequence[str], cell: float | None, shift: tuple[int, int]) -> tuple[Kind, ...]:
+def kinds_for(found: Sequence[str], cell: float | None) -> tuple[Kind, ...]:
     """What is planted: wrong and missing objects always; shifted and coarse labels where they were found.
 
     Wrong and missing objects are what any label may have. A rate of a tenth leaves most of the label as it is, so that
@@ -54,7 +35,6 @@ def kinds_for(found: Sequence[str], cell: float | None, shift: tuple[int, int]) 
     Args:
         found: kinds of noise that the label shows.
         cell: side of its large pixels, in pixels.
-        shift: (down, right) pixels by which it lies off.
     """
     kinds = [
         Kind("swap", make_injector("swap", {"rate": 0.1})),
@@ -62,8 +42,8 @@ def kinds_for(found: Sequence[str], cell: float | None, shift: tuple[int, int]) 
     ]
     if "coarse" in found and cell is not None:
         kinds.append(Kind("coarse", make_injector("coarse", {"block": max(2, round(cell)), "misplaced": False})))
-    if "shifted" in found and any(shift):
-        kinds.append(Kind("shifted", _Moved(*shift)))
+    if "shifted" in found:
+        kinds.append(Kind("shifted", None))
     return tuple(kinds)
 
 
@@ -80,19 +60,27 @@ def plant(
         shift: (down, right) as of `measure`.
         seed: of the plantings.
     """
-    plantings: dict[str, list[tuple[Parts, npt.NDArray[np.bool_]]]] = {kind.name: [] for kind in kinds}
-    for number in range(_ROUNDS):
-        for kind in kinds:
-            tables = []
-            for place, tile in enumerate(tiles):
-                label = np.where(tile.probabilities[0] == NODATA, np.uint8(NODATA), tile.label)
-                own = zlib.crc32(f"{seed} {number} {kind.name} {place}".encode())
-                made = inject(label, kind.injector, classes=len(legend), seed=own)
-                view = View(made.label, tile.probabilities, tile.earlier, marked=made.changed)
-                tables.append(tile_parts(view, legend, least, shift))
-            table = joined(tables)
-            plantings[kind.name].append((table, table.sums[SUMS.index("marked")] > _MOST * table.pixels))
-    return plantings
+
+    def table_of(kind: Kind, number: int) -> tuple[Parts, npt.NDArray[np.bool_]]:
+        seeds = [zlib.crc32(f"{seed} {number} {kind.name} {place}".encode()) for place in range(len(tiles))]
+        views = [_planted(tile, kind, len(legend), shift, own) for tile, own in zip(tiles, seeds, strict=True)]
+        table = joined([tile_parts(view, legend, least, shift) for view in views])
+        return table, table.sums[SUMS.index("marked")] > _MOST * table.pixels
+
+    return {
+        kind.name: [table_of(kind, number) for number in range(1 if kind.injector is None else _ROUNDS)]
+        for kind in kinds
+    }
+
+
+def _planted(tile: View, kind: Kind, classes: int, shift: tuple[int, int], seed: int) -> View:
+    """A tile with errors of a kind, which are marked."""
+    label = np.where(tile.probabilities[0] == NODATA, np.uint8(NODATA), tile.label)
+    if kind.injector is not None:
+        made = inject(label, kind.injector, classes=classes, seed=seed)
+        return View(made.label, tile.probabilities, tile.earlier, marked=made.changed)
+    back = moved_back(label, shift, tuple(np.indices(label.shape)))
+    return View(label, tile.probabilities, tile.earlier, marked=(back != label) & (back != NODATA) & (label != NODATA))
 
 
 def tile_parts(tile: View, legend: Legend, least: int, shift: tuple[int, int]) -> Parts:

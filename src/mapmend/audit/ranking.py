@@ -86,13 +86,14 @@ def features_of(parts: Parts) -> Floats:
     )
 
 
-def fit_ranking(planted: Floats, observed: Floats, right: Floats) -> Ranking:
+def fit_ranking(planted: Floats, observed: Floats, right: Floats, ridge: float = _RIDGE) -> Ranking:
     """Learn to tell planted from right parts; both sides weigh the same.
 
     Args:
         planted: features N×F of planted parts.
         observed: features M×F of the label's parts.
         right: how likely each of these is right, their weights.
+        ridge: of coefficients of standardised features, per unit of weight.
     """
     x = np.concatenate([planted, observed])
     y = np.repeat([1.0, 0.0], [len(planted), len(observed)])
@@ -101,12 +102,12 @@ def fit_ranking(planted: Floats, observed: Floats, right: Floats) -> Ranking:
     spread = np.sqrt(weight @ (x - mean) ** 2)
     spread[spread < _ENOUGH] = 1.0
     z = np.column_stack([np.ones(len(x)), (x - mean) / spread])
-    ridge = np.diag(np.r_[0.0, np.full(x.shape[1], _RIDGE)])
+    pull = np.diag(np.r_[0.0, np.full(x.shape[1], ridge)])
     weights = np.zeros(z.shape[1])
     for _ in range(_ROUNDS):  # Newton's steps
         p = 1 / (1 + np.exp(-np.clip(z @ weights, -30, 30)))
-        curve = (z * (weight * np.maximum(p * (1 - p), 1e-9))[:, None]).T @ z + ridge
-        step = np.linalg.solve(curve, z.T @ (weight * (y - p)) - ridge @ weights)
+        curve = (z * (weight * np.maximum(p * (1 - p), 1e-9))[:, None]).T @ z + pull
+        step = np.linalg.solve(curve, z.T @ (weight * (y - p)) - pull @ weights)
         weights = weights + step
         if np.abs(step).max() < _ENOUGH:
             break
