@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from tests.audit.scenery import THREE, fields, seen
 
 from mapmend.audit.measuring import View
 from mapmend.audit.odds import SURE, best_logits, chance, fit_kind
 from mapmend.audit.planting import kinds_for, plant
 from mapmend.core.legend import NODATA
-from tests.audit.scenery import THREE, fields, seen
 
 SHAPE = np.array([1.5, -1.0, 0.5])  # how errors differ from what is right, in standard deviations of each feature
 

@@ -1,9 +1,10 @@
 """How likely a part is wrong, and how many errors a number of looks will find, without knowing the truth.
 
-For each kind of error, scores of the label's suspicious parts are a mixture f = (1 − π) f0 + π f1 of others and of errors
-of that kind, and planted errors show f1. Since f ≥ π f1, the share π is at most P(score > t) / P1(score > t) for every t.
-Where the label has errors of the kind, that bound stays level towards high scores, and its mean over some t stands for π;
-where it has none, the bound falls to nothing (compare Blanchard, Lee and Scott 2010; Elkan and Noto 2008). Then
+For each kind of error, scores of the label's suspicious parts are a mixture f = (1 − π) f0 + π f1 of others and of
+errors of that kind, and planted errors show f1. Since f ≥ π f1, the share π is at most P(score > t) / P1(score > t) for
+every t. Where the label has errors of the kind, that bound stays level towards high scores, and its mean over some t
+stands for π; where it has none, the bound falls to nothing (compare Blanchard, Lee and Scott 2010; Elkan and Noto 2008).
+Then
 
     P(wrong | score) = π f1 / (π f1 + (1 − π) f0),
 
@@ -60,7 +61,8 @@ class KindOdds:
     def logit(self, features: Floats, share: float | None = None) -> Floats:
         """Log of the odds that suspicious parts like these are errors of the kind, for π or another share."""
         pi = self.share if share is None else share
-        return self.scale.score(self.ranking.score(features)[:, None]) + np.log(pi / (1 - pi))
+        result: Floats = self.scale.score(self.ranking.score(features)[:, None]) + np.log(pi / (1 - pi))
+        return result
 
 
 @dataclass(frozen=True)
