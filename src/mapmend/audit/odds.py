@@ -3,8 +3,8 @@
 For each kind of error, scores of the label's suspicious parts are a mixture f = (1 − π) f0 + π f1 of others and of
 errors of that kind, and planted errors show f1. Since f ≥ π f1, the share π is at most P(score > t) / P1(score > t) for
 every t. Where the label has errors of the kind, that bound stays level towards high scores, and its mean over some t
-stands for π; where it has none, the bound falls to nothing (compare Blanchard, Lee and Scott 2010; Elkan and Noto 2008).
-Then
+stands for π; where it has none, the bound falls to nothing (compare Blanchard, Lee and Scott 2010; Elkan and Noto
+2008). Then
 
     P(wrong | score) = π f1 / (π f1 + (1 − π) f0),
 
