@@ -113,6 +113,7 @@ class PredictSettings:
         split: map only the sites of this split.
         probabilities: classes whose probability is written as a raster too, or all; of two dates, at the later one.
         entropy: write how undecided the model is: 0 where it is sure, 1 where all classes are equally likely.
+        disagreement: write how much several models disagree: 0 where all say the same.
         certain: classes of which a three-state map is written: the class, not the class, cannot tell.
         risk: the largest share of errors in what these maps say, against held-out labels: 0.01, 0.02, 0.05, 0.1 or 0.2.
         views: how often a window is looked at, and the mean taken: once, in its four flips, turned as well (8), or
@@ -129,6 +130,7 @@ class PredictSettings:
     split: Literal["", "train", "val", "test"] = ""
     probabilities: tuple[str, ...] | str = ()
     entropy: bool = False
+    disagreement: bool = False
     certain: tuple[str, ...] = ()
     risk: Annotated[float, Field(gt=0, lt=1)] = 0.05
     views: Literal[1, 4, 8, 24] = 1

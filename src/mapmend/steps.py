@@ -129,6 +129,7 @@ class PredictOptions:
     backend: Backend | None = None
     cluster: Ray | None = None
     entropy: bool = False
+    disagreement: bool = False
     views: Views | None = None
     suppress: tuple[str, ...] = ()
 
@@ -264,7 +265,11 @@ def _modalities(card: ModelCard) -> dict[str, int]:
 
 def _tricks(project: Project, options: PredictOptions) -> Tricks:
     settings = project.predict_settings()
-    return Tricks(options.views or settings.views, options.suppress or settings.suppress)
+    return Tricks(
+        options.views or settings.views,
+        options.suppress or settings.suppress,
+        options.disagreement or settings.disagreement,
+    )
 
 
 def change_step(project: Project, out: Path) -> dict[str, ChangeResult]:

@@ -1,8 +1,11 @@
 """Ensembles, views and suppressed classes, by another route."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from scipy.stats import entropy
 from tiny_predictors import Constant, Counting, Local, Position, predictor
 from tiny_scenes import random_pixels, read, sensor, write_scene
 
@@ -12,6 +15,7 @@ from mapmend.core.grid import Window
 from mapmend.predict.augmented import Augmented, resampled, views_of
 from mapmend.predict.ensemble import Ensemble
 from mapmend.predict.job import predict_scene
+from mapmend.predict.pair import fitted
 from mapmend.predict.probabilities import blended_probabilities
 from mapmend.predict.suppressed import Suppressed
 
@@ -45,14 +49,74 @@ def test_an_ensemble_s_map_is_that_of_the_mean_of_blended_probabilities(legend, 
 
 
 def test_a_pair_is_mapped_by_an_ensemble_as_by_its_only_kind_of_member(legend, tmp_path):
-    from dataclasses import replace
-
     first, second = (write_scene(tmp_path, random_pixels(80, 90, seed=s), name=f"at{s}") for s in (0, 1))
     pair = replace(second, before=first.sources, date="2020", date_before="2010")
     alone = predict_scene(predictor(Local(), legend), pair, tmp_path / "alone")
     twice = predict_scene(Ensemble([predictor(Local(), legend)] * 2), pair, tmp_path / "twice")
     np.testing.assert_array_equal(read(alone.class_path), read(twice.class_path))
     np.testing.assert_array_equal(read(alone.change_path), read(twice.change_path))
+
+
+def test_disagreement_is_what_the_mean_is_unsure_of_less_what_each_member_is(legend):
+    members = [predictor(Local(seed=seed), legend) for seed in range(3)]
+    pixels, valid = batch()
+    said = np.stack([member.probabilities(pixels, valid).numpy() for member in members]).astype(np.float64)
+    found = Ensemble(members, disagreement=True).probabilities(pixels, valid).numpy()
+    np.testing.assert_allclose(found[:, :3], said.mean(0), atol=1e-6)
+    np.testing.assert_allclose(
+        found[:, 3], entropy(said.mean(0), base=3, axis=1) - entropy(said, base=3, axis=2).mean(0), atol=1e-5
+    )
+    one = predictor(Local(), legend)
+    assert Ensemble([one, one], disagreement=True).probabilities(pixels, valid)[:, 3].abs().max() < 1e-6
+
+
+def test_a_map_with_disagreement_is_the_same_map_and_does_not_depend_on_blocks(legend, scene, tmp_path):
+    members = [predictor(Local(seed=seed), legend) for seed in range(2)]
+    made = Suppressed(Augmented(Ensemble(members, disagreement=True), 4), ["water"])
+    plain = predict_scene(Suppressed(Augmented(Ensemble(members), 4), ["water"]), scene, tmp_path / "plain")
+    maps = [predict_scene(made, scene, tmp_path / f"b{side}", block=side, entropy=True) for side in (64, 96)]
+    assert maps[0].disagreement_path.read_bytes() == maps[1].disagreement_path.read_bytes()
+    np.testing.assert_array_equal(read(plain.class_path), read(maps[0].class_path))
+    np.testing.assert_array_equal(read(plain.confidence_path), read(maps[0].confidence_path))
+    known, apart = read(plain.class_path) != 255, read(maps[0].disagreement_path)
+    assert plain.disagreement_path is None and (apart[~known] == 255).all()
+    assert apart[known].max() <= 200 and len(np.unique(apart[known])) > 5
+    whole = blended_probabilities(Ensemble(members, disagreement=True), scene, Window(0, 0, 150, 170))[0]
+    alone = predict_scene(Ensemble(members, disagreement=True), scene, tmp_path / "alone")
+    assert np.abs(read(alone.disagreement_path)[known] - 200 * whole[3][known]).max() < 0.51
+
+
+def test_members_that_contradict_each_other_disagree_as_much_as_two_can(legend, tmp_path):
+    members = [predictor(Constant(logits), legend) for logits in ((40.0, 0.0, 0.0), (0.0, 0.0, 40.0))]
+    place = write_scene(tmp_path, random_pixels(70, 80))
+    made = predict_scene(Ensemble(members, disagreement=True), place, tmp_path / "map")
+    assert (read(made.disagreement_path)[read(made.class_path) != 255] == round(200 * np.log(2) / np.log(3))).all()
+
+
+def test_of_a_pair_the_later_date_is_disagreed_about(legend, tmp_path):
+    first, second = (write_scene(tmp_path, random_pixels(80, 90, seed=s), name=f"at{s}") for s in (0, 1))
+    pair = replace(second, before=first.sources, date="2020", date_before="2010")
+    members = [predictor(Local(seed=seed), legend) for seed in range(2)]
+    made = predict_scene(Ensemble(members, disagreement=True), pair, tmp_path / "pair")
+    later = predict_scene(Ensemble(members, disagreement=True), second, tmp_path / "later")
+    plain = predict_scene(Ensemble(members), pair, tmp_path / "plain")
+    np.testing.assert_array_equal(read(made.change_path), read(plain.change_path))
+    both = (read(made.class_path) != 255) & (read(later.class_path) != 255)
+    np.testing.assert_array_equal(read(made.disagreement_path)[both], read(later.disagreement_path)[both])
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("a", "b", "c", "d")])
+def test_suppression_leaves_change_and_disagreement_of_a_pair_as_they_are(names, tmp_path):
+    many = Legend("many", tuple(LegendClass(number, name, "#000000") for number, name in enumerate(names)))
+    first, second = (write_scene(tmp_path, random_pixels(70, 70, seed=s), name=f"at{s}") for s in (0, 1))
+    pair = replace(second, before=first.sources, date="2020", date_before="2010")
+    members = [predictor(Local(classes=len(names), seed=seed), many) for seed in range(2)]
+    ensemble, _ = fitted(Ensemble(members, disagreement=True), pair)
+    pixels, valid = batch()
+    both = np.concatenate([pixels, pixels[::-1]], axis=1)
+    known = valid.repeat(6, axis=1)
+    whole, less = (one.probabilities(both, known) for one in (ensemble, Suppressed(ensemble, ["a"])))
+    assert torch.equal(whole[:, -1], less[:, -1]) and (less[:, [0, len(names)]] == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -149,6 +213,7 @@ def test_too_many_suppressed_classes_are_refused(legend):
 
 def test_tricks_are_part_of_a_map_s_identity_and_are_not_calibrated(legend):
     single = predictor(Local(), legend)
-    made = [Ensemble([single, single]), Augmented(single, 4), Augmented(single, 8), Suppressed(single, ["water"])]
+    made = [Ensemble([single, single]), Ensemble([single, single], disagreement=True)]
+    made += [Augmented(single, 4), Augmented(single, 8), Suppressed(single, ["water"])]
     assert len({str(one.identity) for one in (single, *made)}) == 1 + len(made)
     assert all(one.calibration is None for one in made)

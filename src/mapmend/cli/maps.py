@@ -45,6 +45,9 @@ def predict(
         typer.Option("--probability", metavar="CLASS", help="Write this class's probability too; all for each class."),
     ] = None,
     entropy: Annotated[bool, typer.Option("--entropy", help="Write how undecided the model is too.")] = False,
+    disagreement: Annotated[
+        bool, typer.Option("--disagreement", help="Write how much several models disagree too.")
+    ] = False,
     date: Annotated[str, typer.Option("--date", help="Of the images: a STAC item is written beside the map.")] = "",
     date_before: Annotated[str, typer.Option("--date-before", help="Of those of --before.")] = "",
     certain: Annotated[
@@ -141,7 +144,7 @@ def predict(
     cluster = Ray(ray_address or "", workers) if ray else None
     asked = {"views": views} if views is not None else {}
     looks = from_mapping(PredictSettings, asked, where="--views").views
-    tricks = Tricks(looks, tuple(suppress or ()))
+    tricks = Tricks(looks, tuple(suppress or ()), disagreement)
     chances = tuple(probability or ())
     options = PredictOptions(
         models=tuple(model or ()),
@@ -162,6 +165,7 @@ def predict(
         backend=backend,
         cluster=cluster,
         entropy=entropy,
+        disagreement=disagreement,
     )
     if inputs[0].suffix in (".yaml", ".yml"):
         if before or date or date_before or len(inputs) > 1:
@@ -229,6 +233,7 @@ def predict(
         "confidence": result.confidence_path,
         "change": result.change_path,
         "entropy": result.entropy_path,
+        "disagreement": result.disagreement_path,
     }
     told: dict[str, Any] = {layer: str(path) for layer, path in made.items() if path is not None}
     if result.probability_paths:

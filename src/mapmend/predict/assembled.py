@@ -21,14 +21,16 @@ class Tricks:
     Attributes:
         views: how often a window is looked at: 1, 4, 8 or 24 times.
         suppress: names or ids of classes that the map never shows.
+        disagreement: write how much several models disagree.
     """
 
     views: Views = 1
     suppress: tuple[str, ...] = ()
+    disagreement: bool = False
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether they make other probabilities."""
         return self.views > 1 or bool(self.suppress)
 
 
@@ -41,7 +43,7 @@ def assembled_predictor(models: Sequence[Path], tricks: Tricks = Tricks(), **set
         settings: of `load_predictor`.
 
     Raises:
-        ModelError: a folder holds no model, or the models do not go together.
+        ModelError: a folder holds no model, the models do not go together, or one alone is to disagree.
         LegendError: a suppressed class is not theirs.
     """
     if not models:
@@ -50,7 +52,10 @@ def assembled_predictor(models: Sequence[Path], tricks: Tricks = Tricks(), **set
     predictor = first
     if len(models) > 1:
         alike = {**settings, "window": first.lattice.size, "overlap": first.lattice.overlap, "batch": first.batch}
-        predictor = Ensemble([first, *(load_predictor(model, **alike) for model in models[1:])])
+        others = [load_predictor(model, **alike) for model in models[1:]]
+        predictor = Ensemble([first, *others], disagreement=tricks.disagreement)
+    elif tricks.disagreement:
+        raise ModelError("one model cannot disagree with itself", fix="give several models, or leave disagreement out")
     if tricks.views > 1:
         predictor = Augmented(predictor, tricks.views)
     return Suppressed(predictor, tricks.suppress) if tricks.suppress else predictor

@@ -11,7 +11,7 @@ from typing import Literal
 from mapmend.core.classes import NODATA
 from mapmend.core.durable import replace_json
 from mapmend.core.provenance import RECORD, file_hash, provenance
-from mapmend.predict.layers import ENTROPY, USED, Layers
+from mapmend.predict.layers import DISAGREEMENT, ENTROPY, USED, Layers
 from mapmend.predict.plan import Job
 from mapmend.predict.run_block import BlockResult
 from mapmend.raster.writing import write_cog, write_qml
@@ -30,6 +30,7 @@ class MapResult:
         change_path: probability of change, round(200·p), where two dates were mapped.
         probability_paths: probability of the classes that were named, round(200·p); of two dates, at the later one.
         entropy_path: entropy of all classes' probabilities ÷ that of equal ones, round(200·h), where it was asked for.
+        disagreement_path: how much several models disagree, see `Ensemble`, round(200·d), where it was asked for.
     """
 
     folder: Path
@@ -40,6 +41,7 @@ class MapResult:
     change_path: Path | None = None
     probability_paths: Mapping[str, Path] = field(default_factory=dict)
     entropy_path: Path | None = None
+    disagreement_path: Path | None = None
 
 
 def put_together(job: Job, out: Path, results: Sequence[BlockResult]) -> MapResult:
@@ -106,4 +108,5 @@ def _result(out: Path, layers: Layers, seconds: float, pixels: int) -> MapResult
         paths.get("change"),
         {name: paths[stem] for name, stem in zip(layers.names, layers.stems, strict=True)},
         paths.get(ENTROPY),
+        paths.get(DISAGREEMENT),
     )

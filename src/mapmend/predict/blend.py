@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from mapmend.core.classes import NODATA
 from mapmend.core.errors import ModelError
 from mapmend.core.grid import Grid, Window
 from mapmend.predict.calibrated import calibrated
+from mapmend.predict.entropy import normalised_entropy
 from mapmend.predict.lattice import Lattice
 
 CONFIDENCE_STEPS = 200  # confidence 1 is stored as 200: steps of half a per cent
@@ -42,6 +42,7 @@ class RowBlend:
         calibration: of each date's blended probabilities, before anything is made of them.
         probabilities: indices of the classes whose probability at the later date is wanted.
         entropy: whether the later date's is wanted.
+        disagreement: whether the last channel is that of an ensemble's members, and wanted.
     """
 
     def __init__(
@@ -55,10 +56,12 @@ class RowBlend:
         calibration: Calibration | None = None,
         probabilities: Sequence[int] = (),
         entropy: bool = False,
+        disagreement: bool = False,
     ) -> None:
         self._block, self._grid, self._lattice, self._classes = block, grid, lattice, classes
         self._change_of, self._channels = change_of, channels or classes
         self._calibration, self._probabilities, self._entropy = calibration, tuple(probabilities), entropy
+        self._disagreement = disagreement
         taper = torch.from_numpy(lattice.taper())
         self._taper = taper[:, None] * taper[None, :]
         self._row: int | None = None
@@ -89,13 +92,14 @@ class RowBlend:
         Returns:
             Class index and confidence, round(200·p), both H×W with 255 where not wanted; of the later date first, then
             of the earlier one, then the change probability, round(200·p) too, 255 where a date is not wanted, then the
-            probabilities of the classes that were asked for, then the entropy, round(200·h).
+            probabilities of the classes that were asked for, then the entropy, round(200·h), then the disagreement.
 
         Raises:
             ModelError: a wanted pixel's probability is not a number.
         """
         if self._sums is None or not wanted.any():
-            count = 2 * len(wanted) + (self._change_of is not None) + len(self._probabilities) + self._entropy
+            count = 2 * len(wanted) + (self._change_of is not None) + len(self._probabilities)
+            count += self._entropy + self._disagreement
             return [np.full(wanted.shape[1:], NODATA, np.uint8) for _ in range(count)]
         sums, total = self.sums(row, window)
         masks = torch.from_numpy(wanted).to(sums.device)
@@ -129,13 +133,17 @@ class RowBlend:
             layers += [_masked(index, masks[number]), _masked(_steps(best), masks[number])]
         if self._change_of is not None:
             learned = self._classes * len(masks)  # channels after these are of a change that was learned
-            means = torch.cat([*better, sums[learned:] / total]) if better else sums / total
+            said = sums[:-1] if self._disagreement else sums
+            means = torch.cat([*better, said[learned:] / total]) if better else said / total
             layers.append(_masked(_steps(self._change_of(means)), masks.all(dim=0)))
         for number in self._probabilities:
             probability = better[-1][number].clone() if better else sums[dates[-1]][number] / total
             layers.append(_masked(_steps(probability), masks[-1]))
         if self._entropy:
-            layers.append(_masked(_steps(_entropy(better[-1] if better else sums[dates[-1]] / total)), masks[-1]))
+            shares = better[-1] if better else sums[dates[-1]] / total
+            layers.append(_masked(_steps(normalised_entropy(shares, 0)), masks[-1]))
+        if self._disagreement:
+            layers.append(_masked(_steps(sums[-1] / total), masks[-1]))
         return layers
 
     def _best(
@@ -171,16 +179,6 @@ def _steps(probability: torch.Tensor) -> torch.Tensor:
     if not bool(torch.isfinite(probability.sum())):
         raise ModelError("gives probabilities that are not numbers", fix="train it again, or use float32 precision")
     return probability.mul_(CONFIDENCE_STEPS).round_().clamp_(0, CONFIDENCE_STEPS).to(torch.uint8)
-
-
-def _entropy(p: torch.Tensor) -> torch.Tensor:
-    """Shannon's entropy of K×H×W probabilities ÷ that of K equal ones: 0 where one is sure, 1 where all are equal.
-
-    In float64, where the device has it, for the reason that `calibrated` gives.
-    """
-    wide = p if p.device.type == "mps" else p.double()
-    nats: torch.Tensor = torch.special.entr(wide).sum(dim=0)
-    return nats.div_(math.log(max(len(p), 2))).float()
 
 
 def _masked(layer: torch.Tensor, mask: torch.Tensor) -> Bytes:

@@ -29,6 +29,7 @@ class Combined(ABC):
 
     Attributes:
         members: as given.
+        disagrees: whether the last channel of `probabilities` is how much the members of an ensemble disagree.
     """
 
     kind: ClassVar[str]
@@ -36,6 +37,7 @@ class Combined(ABC):
     def __init__(self, members: Sequence[Predictor], settings: Mapping[str, object]) -> None:
         first = members[0]
         self.members = tuple(members)
+        self.disagrees: bool = any(isinstance(member, Combined) and member.disagrees for member in members)
         self.legend: Legend = first.legend
         self.sensors: Sequence[Sensor] = first.sensors
         self.lattice: Lattice = first.lattice

@@ -10,6 +10,8 @@ import torch
 
 from mapmend.core.errors import ModelError
 from mapmend.predict.combined import Combined
+from mapmend.predict.entropy import normalised_entropy
+from mapmend.predict.pair import dates_of
 from mapmend.predict.predictor import Predictor
 
 
@@ -21,6 +23,7 @@ class Ensemble(Combined):
 
     Args:
         members: the predictors, at least two.
+        disagreement: say as one channel more how much they disagree.
 
     Raises:
         ModelError: they differ in legend, sensors or windows.
@@ -28,22 +31,32 @@ class Ensemble(Combined):
 
     kind = "mean"
 
-    def __init__(self, members: Sequence[Predictor]) -> None:
+    def __init__(self, members: Sequence[Predictor], *, disagreement: bool = False) -> None:
         check_members(members)
-        super().__init__(members, {})
+        super().__init__(members, {"disagreement": True} if disagreement else {})
+        self.disagrees = disagreement
 
     def over(self, members: Sequence[Predictor]) -> Ensemble:
         """As in `Combined`."""
-        return Ensemble(members)
+        return Ensemble(members, disagreement=self.disagrees)
 
     @torch.inference_mode()
     def probabilities(self, pixels: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> torch.Tensor:
         """The mean; shapes as in `Predictor`.
 
+        With `disagreement`, one channel more:
+
+            H(mean) − mean H
+
+        with H the entropy of the classes (of a pair, those of the later date) ÷ that of equal ones: what the members'
+        mean is unsure of less what each of them is unsure of, 0 where all say the same (mutual information of class
+        and member: Houlsby et al. 2011; Lakshminarayanan et al. 2017).
+
         Raises:
             ModelError: of a pair of dates, one member has learned the change and another has not.
         """
         total = self.members[0].probabilities(pixels, valid)
+        unsure = normalised_entropy(total[:, self._later], 1) if self.disagrees else None
         for member in self.members[1:]:
             more = member.probabilities(pixels, valid)
             if more.shape != total.shape:
@@ -51,7 +64,19 @@ class Ensemble(Combined):
                     "some of the models have learned change and others have not", fix="combine models of one method"
                 )
             total.add_(more)
-        return total.div_(len(self.members))
+            if unsure is not None:
+                unsure.add_(normalised_entropy(more[:, self._later], 1))
+        total.div_(len(self.members))
+        if unsure is None:
+            return total
+        apart = normalised_entropy(total[:, self._later], 1).sub_(unsure.div_(len(self.members))).clamp_(min=0)
+        return torch.cat([total, apart[:, None]], dim=1)
+
+    @property
+    def _later(self) -> slice:
+        """Channels of the classes, of a pair those of the later date."""
+        start = len(self.legend) * (dates_of(self.members[0]) - 1)
+        return slice(start, start + len(self.legend))
 
 
 def check_members(members: Sequence[Predictor]) -> None:

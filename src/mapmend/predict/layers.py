@@ -12,7 +12,7 @@ from mapmend.predict.blocks import Block
 
 _ONE = ("class", "confidence")
 _TWO = (*_ONE, "class_before", "confidence_before", "change")
-EVERY, ENTROPY, USED = "all", "entropy", "used"
+EVERY, ENTROPY, DISAGREEMENT, USED = "all", "entropy", "disagreement", "used"
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Layers:
         stems: of their files.
         entropy: whether how undecided the model is, at the later date, is written too.
         used: whether it is written which modalities each pixel was mapped from.
+        disagreement: whether it is written how much the members of an ensemble disagree, at the later date.
     """
 
     dates: int = 1
@@ -34,12 +35,14 @@ class Layers:
     stems: tuple[str, ...] = ()
     entropy: bool = False
     used: bool = False
+    disagreement: bool = False
 
     @property
     def all(self) -> tuple[str, ...]:
         """Names of the rasters, in the order in which a block's rows come."""
         first = (_TWO if self.dates == 2 else _ONE) + ((USED,) if self.used else ())
-        return first + self.stems + ((ENTROPY,) if self.entropy else ())
+        last = ((ENTROPY,) if self.entropy else ()) + ((DISAGREEMENT,) if self.disagreement else ())
+        return first + self.stems + last
 
     def of_block(self, block: Block, folder: Path) -> tuple[Path, ...]:
         """The files of a block, in this order."""
@@ -51,7 +54,13 @@ class Layers:
 
 
 def choose_layers(
-    legend: Legend, dates: int, probabilities: str | Sequence[str] = (), *, entropy: bool = False, used: bool = False
+    legend: Legend,
+    dates: int,
+    probabilities: str | Sequence[str] = (),
+    *,
+    entropy: bool = False,
+    used: bool = False,
+    disagreement: bool = False,
 ) -> Layers:
     """The layers of a map.
 
@@ -61,6 +70,7 @@ def choose_layers(
         probabilities: names or ids of the classes whose probability is wanted too, or `all`.
         entropy: whether it is wanted too.
         used: as in `Layers`.
+        disagreement: as in `Layers`.
 
     Raises:
         LegendError: there is no such class.
@@ -81,6 +91,7 @@ def choose_layers(
         ),
         entropy,
         used,
+        disagreement,
     )
 
 

@@ -167,10 +167,23 @@ def _by_date(maps: torch.Tensor) -> torch.Tensor:
     return maps.reshape(len(maps), 2, -1, *maps.shape[2:])
 
 
-def channels(predictor: Predictor) -> int:
-    """Probabilities per pixel: one per class and date, and one for a change that was learned."""
+def dates_of(predictor: Predictor) -> int:
+    """How many dates a predictor gives classes of: 1 or 2."""
     if isinstance(predictor, Combined):
-        return channels(predictor.members[0])
+        return dates_of(predictor.members[0])
+    return 2 if isinstance(predictor, PairPredictor) else 1
+
+
+def disagrees(predictor: Predictor) -> bool:
+    """Whether the last channel is how much the members of an ensemble disagree."""
+    return isinstance(predictor, Combined) and predictor.disagrees
+
+
+def channels(predictor: Predictor) -> int:
+    """Numbers per pixel: a probability per class and date, one of a change that was learned, and a disagreement."""
+    if isinstance(predictor, Combined):
+        inner = predictor.members[0]
+        return channels(inner) + (predictor.disagrees and not disagrees(inner))
     return predictor.channels if isinstance(predictor, PairPredictor) else len(predictor.legend)
 
 

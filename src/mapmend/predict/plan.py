@@ -11,7 +11,7 @@ from mapmend.core.provenance import file_hash
 from mapmend.nn.allocator import keep_large_blocks
 from mapmend.predict.blocks import Block, batch_size, block_side, plan_blocks
 from mapmend.predict.layers import Layers, choose_layers
-from mapmend.predict.pair import channels, fitted
+from mapmend.predict.pair import channels, disagrees, fitted
 from mapmend.predict.predictor import Predictor, load_predictor
 from mapmend.predict.scene import Scene, SceneReader, check_sensors
 from mapmend.raster.remote import stamp
@@ -69,5 +69,8 @@ def plan_job(
     if predictor.sensors:
         check_sensors(scene, predictor.sensors)
     side = block_side(predictor.lattice, channels(predictor), block)
-    layers = choose_layers(predictor.legend, scene.dates, probabilities, entropy=entropy, used=scene.partial)
+    apart = disagrees(predictor)
+    layers = choose_layers(
+        predictor.legend, scene.dates, probabilities, entropy=entropy, used=scene.partial, disagreement=apart
+    )
     return Job(predictor, scene, side, tuple(plan_blocks(scene.grid, side, SceneReader(scene).bounds)), layers)

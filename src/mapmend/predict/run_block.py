@@ -22,7 +22,7 @@ from mapmend.predict.ahead import ahead
 from mapmend.predict.blend import Bytes, RowBlend
 from mapmend.predict.blocks import TILE, Block, batch_size
 from mapmend.predict.layers import Layers
-from mapmend.predict.pair import change_of, channels
+from mapmend.predict.pair import change_of, channels, disagrees
 from mapmend.predict.predictor import Predictor
 from mapmend.predict.scene import Scene, SceneReader
 from mapmend.predict.strips import Batch, RowOfWindows, read_batches
@@ -79,7 +79,7 @@ def run_block(
     """
     started = time.perf_counter()
     lattice, window = predictor.lattice, block.window
-    layers = layers or Layers(scene.dates, used=scene.partial)
+    layers = layers or Layers(scene.dates, used=scene.partial, disagreement=disagrees(predictor))
     files = layers.of_block(block, folder)
     blend = RowBlend(
         window,
@@ -91,6 +91,7 @@ def run_block(
         predictor.calibration,
         layers.classes,
         layers.entropy,
+        layers.disagreement,
     )
     waiting: deque[RowOfWindows] = deque()
     windows = pixels = 0

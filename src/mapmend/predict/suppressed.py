@@ -10,6 +10,7 @@ import torch
 
 from mapmend.core.errors import LegendError
 from mapmend.predict.combined import Combined
+from mapmend.predict.pair import dates_of
 from mapmend.predict.predictor import Predictor
 
 
@@ -42,10 +43,11 @@ class Suppressed(Combined):
     def probabilities(self, pixels: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> torch.Tensor:
         """p_k / Σ p over the classes that are left, all of them alike where nothing is; shapes as in `Predictor`.
 
-        Of a pair this is so at each date; the change between them is left as it is.
+        Of a pair this is so at each date; the change between them is left as it is, and so is how much the members of
+        an ensemble disagree.
         """
         probabilities, classes = self.members[0].probabilities(pixels, valid), len(self.legend)
-        for start in range(0, probabilities.shape[1] // classes * classes, classes):
+        for start in range(0, dates_of(self) * classes, classes):
             of_date = probabilities[:, start : start + classes]
             of_date[:, self._gone] = 0
             total = of_date.sum(1, keepdim=True)

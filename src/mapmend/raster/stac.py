@@ -57,6 +57,7 @@ _TITLES = {
     "confidence_before": "Confidence of the class at the earlier date",
     "change": "Probability of change",
     "entropy": "How undecided the model is",
+    "disagreement": "How much the models disagree",
     "from_to": "Class before and class after",
     "before": "Classes before, consistent with the changes",
     "after": "Classes after, consistent with the changes",
