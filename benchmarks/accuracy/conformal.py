@@ -27,7 +27,7 @@ import numpy as np
 from scipy import ndimage, stats
 
 from mapmend.accuracy.conformal import ThreeStateCounts
-from mapmend.core.three_state import STEPS
+from mapmend.core.stored import STEPS
 from mapmend.data.landscape import Landscape, generate
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -42,7 +42,7 @@ from mapmend.accuracy.allocation import allocate, area_spread, expected_se
 from mapmend.accuracy.mover import mover_jeffreys_sums, z_of
 from mapmend.accuracy.planning import expected_half_width
 from mapmend.core.durable import replace_file
-from mapmend.core.three_state import STEPS
+from mapmend.core.stored import STEPS
 from mapmend.data.landscape import DATES, write_landscape
 from mapmend.project import load_project
 from mapmend.run import run

@@ -10,7 +10,8 @@ from scipy import stats
 from mapmend.accuracy.block_tests import betting, bootstrap_t, student_t
 from mapmend.accuracy.conformal import ThreeStateCounts
 from mapmend.core.errors import MapmendError
-from mapmend.core.three_state import STEPS, ThreeState
+from mapmend.core.stored import STEPS
+from mapmend.core.three_state import ThreeState
 
 
 def counts_of(blocks):

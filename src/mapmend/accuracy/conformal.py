@@ -17,7 +17,8 @@ import numpy.typing as npt
 from mapmend.accuracy.block_tests import betting, bootstrap_t, student_t
 from mapmend.core.classes import NODATA
 from mapmend.core.errors import MapmendError
-from mapmend.core.three_state import STEPS, Method, ThreeState
+from mapmend.core.stored import STEPS
+from mapmend.core.three_state import Method, ThreeState
 
 _FEWEST = 10  # blocks with called pixels, below which a threshold is not tested
 _DOUBT = 10  # times α: the share of errors in the one imagined block that the approximate tests add

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from mapmend.accuracy.allocation import DOUBT, MINIMUM, allocate, expected_se
 from mapmend.accuracy.estimators import Floats
 from mapmend.core.errors import SampleError
-from mapmend.core.three_state import STEPS
+from mapmend.core.stored import STEPS
 
 WORTH = 0.005  # by what share one more cut has to lower the standard error: that of one sample in a hundred
 MOST_BANDS = 3

@@ -15,10 +15,11 @@ from mapmend.assessing.inference import Units
 from mapmend.assessing.mapped import Bool, Floats, Ints, MappedClasses
 from mapmend.core.errors import SampleError
 from mapmend.core.grid import Window, same_grid
+from mapmend.core.stored import STEPS
 from mapmend.raster.labels import read_values
 from mapmend.raster.opening import RasterInfo, raster_info
 
-_STEPS, _NODATA = 200, 255
+_NODATA = 255
 _COVERED = 0.999  # of the map's pixels must have a probability
 NOTE = (
     "model-assisted: the probabilities must be neither fitted nor calibrated on this sample, or their errors look "
@@ -92,7 +93,7 @@ def assist(
         raise SampleError(
             "is no raster of probabilities on the map's grid",
             where=path,
-            fix=f"give one band of uint8, round({_STEPS}·p), nodata {_NODATA}, as `predict` writes",
+            fix=f"give one band of uint8, round({STEPS}·p), nodata {_NODATA}, as `predict` writes",
         )
     mean = _population_mean(info, mapped)
     predicted = _at(info, rows, cols)
@@ -106,9 +107,9 @@ def _population_mean(info: RasterInfo, mapped: MappedClasses) -> float:
     total = weight = lacking = 0.0
     for window, areas, known in mapped.parts():
         steps = read_values(info, window)
-        given = known & (steps <= _STEPS)
+        given = known & (steps <= STEPS)
         lacking += float(areas[known & ~given].sum())
-        total += float((areas * given * (steps / _STEPS)).sum())
+        total += float((areas * given * (steps / STEPS)).sum())
         weight += float((areas * given).sum())
     if weight < _COVERED * (weight + lacking) or not weight:
         raise SampleError(
@@ -122,10 +123,10 @@ def _population_mean(info: RasterInfo, mapped: MappedClasses) -> float:
 def _at(info: RasterInfo, rows: Ints, cols: Ints) -> Floats:
     found = [read_values(info, Window(row, col, 1, 1))[0, 0] for row, col in zip(rows, cols, strict=True)]
     steps = np.array(found, np.float64)
-    if (steps > _STEPS).any():
+    if (steps > STEPS).any():
         raise SampleError(
-            f"has no probability at {int((steps > _STEPS).sum())} of the points",
+            f"has no probability at {int((steps > STEPS).sum())} of the points",
             where=info.path,
             fix="give probabilities wherever the map has a class",
         )
-    return steps / _STEPS
+    return steps / STEPS

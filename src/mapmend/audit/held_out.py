@@ -13,8 +13,8 @@ from rasterio.windows import Window as RasterioWindow
 
 from mapmend.core.grid import Window, make_grid
 from mapmend.core.legend import NODATA
+from mapmend.core.stored import STEPS
 from mapmend.data.sites import PreparedSite
-from mapmend.predict.blend import CONFIDENCE_STEPS
 from mapmend.predict.predictor import Predictor
 from mapmend.predict.probabilities import blended_probabilities
 from mapmend.predict.scene import Scene
@@ -86,7 +86,7 @@ def _write(predictor: Predictor, site: PreparedSite, block: Window, path: Path, 
     with TiledWriter(path, grid, bands, "uint8", nodata=NODATA) as out:
         for part in _pieces(block):
             shares, valid = blended_probabilities(predictor, scene, part)
-            stored = np.rint(CONFIDENCE_STEPS * shares) if bands > 1 else shares.argmax(axis=0)[None]
+            stored = np.rint(STEPS * shares) if bands > 1 else shares.argmax(axis=0)[None]
             out.write(
                 part.shift(-block.row, -block.col), np.where(valid, stored.clip(0, NODATA - 1), NODATA).astype(np.uint8)
             )

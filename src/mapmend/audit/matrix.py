@@ -10,9 +10,9 @@ from scipy import ndimage
 
 from mapmend.audit.measuring import Bytes
 from mapmend.audit.table import Parts
-from mapmend.change.decide import STEPS
 from mapmend.change.patches import Floats, Ints
 from mapmend.core.legend import NODATA
+from mapmend.core.stored import STEPS
 
 _SURE = 0.5
 _INSIDE = 3.0  # pixels from the proposed map's boundaries: nearer ones may be mixed

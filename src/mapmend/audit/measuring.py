@@ -9,9 +9,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mapmend.change.codes import Codes, FromToLegend
-from mapmend.change.decide import STEPS
 from mapmend.change.patches import Floats, Ints, StripPatches, find_patches, sums
 from mapmend.core.legend import NODATA, Legend
+from mapmend.core.stored import STEPS
 
 Bytes = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]

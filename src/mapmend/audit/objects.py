@@ -20,12 +20,12 @@ from mapmend.audit.held_out import Bytes
 from mapmend.audit.measuring import View, parts_of
 from mapmend.audit.table import Parts
 from mapmend.audit.views import SiteViews
-from mapmend.change.decide import STEPS
 from mapmend.change.patches import Floats, Ints
 from mapmend.change.polygons import trace
 from mapmend.core.durable import replace_file
 from mapmend.core.grid import Grid, full_window, make_grid
 from mapmend.core.legend import NODATA, Legend
+from mapmend.core.stored import STEPS
 from mapmend.raster.style import polygon_style, write_qml
 from mapmend.raster.vector_writing import geopackage_writer
 from mapmend.raster.writing import TiledWriter, write_cog

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mapmend.core.classes import NODATA
+from mapmend.core.stored import STEPS
 
 Bytes = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
-
-STEPS = 200  # probability 1 is stored as 200
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from typing import Self
 import numpy as np
 from rasterio.windows import Window as RasterioWindow
 
-from mapmend.change.decide import STEPS, Bytes
+from mapmend.change.decide import Bytes
 from mapmend.core.classes import NODATA, Legend
 from mapmend.core.errors import GridError, JobError, LegendError, ManifestError, RasterError
 from mapmend.core.grid import Grid, Window, full_window, same_grid
 from mapmend.core.legend import load_crosswalk
 from mapmend.core.manifest import check_pair
 from mapmend.core.provenance import RECORD
+from mapmend.core.stored import STEPS
 from mapmend.raster.labels import LabelReader
 from mapmend.raster.opening import handle, raster_faults, raster_info
 

@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from mapmend.change.codes import Codes
-from mapmend.change.decide import STEPS
+from mapmend.core.stored import STEPS
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

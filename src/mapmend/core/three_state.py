@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from mapmend.core.classes import NODATA
 from mapmend.core.errors import ModelError
+from mapmend.core.stored import STEPS
 
-STEPS = 200  # a probability p is stored as round(200·p)
 CLASS, NOT_CLASS, CANNOT_TELL = 1, 0, 2
 RISKS = (0.01, 0.02, 0.05, 0.1, 0.2)  # for which a model's card has thresholds
 Method = Literal["bootstrap", "t", "betting"]

@@ -10,10 +10,9 @@ import numpy as np
 from mapmend.core.classes import NODATA, Legend, LegendClass
 from mapmend.core.crosswalk import Crosswalk
 from mapmend.core.grid import COARSER, Grid, Window, ground_pixel_size
+from mapmend.core.stored import STEPS
 from mapmend.raster.placement import to_pixels
 from mapmend.raster.writing import TiledWriter
-
-SHARES = 200  # what a share of one is stored as
 
 
 class LabelPixels:
@@ -102,9 +101,9 @@ def write_rows(path: Path, grid: Grid, windows: Sequence[Window], reader: object
 
 
 def spread_shares(rows: np.ndarray, table: Sequence[Sequence[float]]) -> np.ndarray:
-    """Shares K×H×W uint8, `SHARES` for one, of the rows H×W of a table; 0 where there is none."""
+    """Shares K×H×W uint8, `STEPS` for one, of the rows H×W of a table; 0 where there is none."""
     stored = np.zeros((256, len(table[0])), np.uint8)
-    stored[: len(table)] = np.rint(SHARES * np.asarray(table))
+    stored[: len(table)] = np.rint(STEPS * np.asarray(table))
     return np.moveaxis(stored[rows], -1, 0)
 
 

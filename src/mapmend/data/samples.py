@@ -16,8 +16,9 @@ from mapmend.core.grid import Grid, Window, ground_pixel_size, windows
 from mapmend.core.legend import NODATA, Legend, load_crosswalk
 from mapmend.core.manifest import TRUSTS
 from mapmend.core.sensor import Band, Sensor
+from mapmend.core.stored import STEPS
 from mapmend.core.thinning import evenly
-from mapmend.data.label_pixels import SHARES, LabelPixels, certain_shares, rows_as_they_are, spread_shares
+from mapmend.data.label_pixels import LabelPixels, certain_shares, rows_as_they_are, spread_shares
 from mapmend.data.sites import PreparedSite
 from mapmend.data.splits import SitePart
 from mapmend.raster.reading import ImageSource, LabelReader, Reader
@@ -80,9 +81,9 @@ class SiteReader:
     def confidence(self, window: Window) -> np.ndarray:
         """How sure the label is, H×W uint8, 200 for certain; that too where nobody says it."""
         if self._sure is None:
-            return np.full((window.height, window.width), SHARES, np.uint8)
+            return np.full((window.height, window.width), STEPS, np.uint8)
         pixels, valid = self._sure.read(window)
-        return np.where(valid, np.minimum(pixels[0], SHARES), SHARES).astype(np.uint8)
+        return np.where(valid, np.minimum(pixels[0], STEPS), STEPS).astype(np.uint8)
 
     def cells(self, window: Window) -> np.ndarray:
         """Number of the label's own pixel at each pixel, H×W int32, -1 where nobody knows."""
@@ -106,7 +107,7 @@ def survey(part: SitePart, legend: Legend) -> LabelSurvey:
         label[part.excluded(window)] = NODATA
         counts += np.bincount(label.ravel(), minlength=256)[: len(legend)]
         if part.site.label_shares:
-            shares += reader.shares(window)[:, label != NODATA].sum(1) / SHARES
+            shares += reader.shares(window)[:, label != NODATA].sum(1) / STEPS
         count_cells(cells, window, label != NODATA)
     return LabelSurvey(cells, counts, shares if part.site.label_shares else counts)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mapmend.core.error_matrix import read_error_matrix, read_transition
 from mapmend.core.errors import ProjectError
 from mapmend.core.manifest import TRUSTS
+from mapmend.core.stored import STEPS
 from mapmend.losses import robust
 from mapmend.losses.proportions import proportion_loss, square_cells
 from mapmend.methods.beliefs import Beliefs
@@ -21,8 +22,6 @@ from mapmend.methods.correction import Rules, Trigger, correct_objects
 from mapmend.methods.method import Batch, StepState
 from mapmend.methods.robust_settings import CROSSWALK, Matrix, RobustSettings, TrustWeights, unknown_label_pixel
 from mapmend.methods.teacher import Teacher
-
-_CERTAIN_STEPS = 200  # confidence 1 in a label's raster
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ class Robustness(nn.Module):
             state: of the step.
         """
         shares = _shares(batch)
-        sure = batch["confidence"].flatten(0, 1).float() / _CERTAIN_STEPS if self.config.confidence_weight else None
+        sure = batch["confidence"].flatten(0, 1).float() / STEPS if self.config.confidence_weight else None
         if not hasattr(self, "teacher") and self.config.trust == TrustWeights():
             return Belief(mask, sure, None, shares)
         trust = batch["trust"].repeat_interleave(len(mask) // len(batch["trust"]))

@@ -12,11 +12,11 @@ from mapmend.core.calibration import Calibration
 from mapmend.core.classes import NODATA
 from mapmend.core.errors import ModelError
 from mapmend.core.grid import Grid, Window
+from mapmend.core.stored import STEPS
 from mapmend.predict.calibrated import calibrated
 from mapmend.predict.entropy import normalised_entropy
 from mapmend.predict.lattice import Lattice
 
-CONFIDENCE_STEPS = 200  # confidence 1 is stored as 200: steps of half a per cent
 _AT_ONCE = 2**20  # probabilities calibrated together; a whole strip of a wide block would take gigabytes
 
 Bytes = npt.NDArray[np.uint8]
@@ -178,7 +178,7 @@ def _steps(probability: torch.Tensor) -> torch.Tensor:
     """
     if not bool(torch.isfinite(probability.sum())):
         raise ModelError("gives probabilities that are not numbers", fix="train it again, or use float32 precision")
-    return probability.mul_(CONFIDENCE_STEPS).round_().clamp_(0, CONFIDENCE_STEPS).to(torch.uint8)
+    return probability.mul_(STEPS).round_().clamp_(0, STEPS).to(torch.uint8)
 
 
 def _masked(layer: torch.Tensor, mask: torch.Tensor) -> Bytes:

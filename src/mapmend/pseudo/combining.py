@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mapmend.core.classes import NODATA
-
-STEPS = 200  # confidence 1 is stored as this
+from mapmend.core.stored import STEPS
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from mapmend.core.legend import Legend
-from mapmend.pseudo.combining import STEPS
+from mapmend.core.stored import STEPS
 from mapmend.pseudo.tally import Tally
 
 BINS = 10  # of the histogram, over confidences 0 to 1

@@ -9,7 +9,8 @@ from itertools import combinations
 import numpy as np
 
 from mapmend.core.classes import NODATA
-from mapmend.pseudo.combining import STEPS, Bytes, Ints, histogram
+from mapmend.core.stored import STEPS
+from mapmend.pseudo.combining import Bytes, Ints, histogram
 
 
 @dataclass

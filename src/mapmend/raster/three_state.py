@@ -13,7 +13,8 @@ from rasterio.windows import Window as RasterioWindow
 from mapmend.core.classes import NODATA, Legend, LegendClass
 from mapmend.core.errors import RasterError
 from mapmend.core.grid import Window, full_window, windows
-from mapmend.core.three_state import CANNOT_TELL, CLASS, NOT_CLASS, STEPS, ThreeState
+from mapmend.core.stored import STEPS
+from mapmend.core.three_state import CANNOT_TELL, CLASS, NOT_CLASS, ThreeState
 from mapmend.raster.atomic import disk_faults
 from mapmend.raster.opening import handle, raster_faults, raster_info
 from mapmend.raster.writing import TiledWriter, write_cog

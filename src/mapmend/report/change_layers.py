@@ -10,10 +10,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from mapmend.core.legend import NODATA, Legend
+from mapmend.core.stored import STEPS
 from mapmend.report.change_data import ChangePanel
 from mapmend.report.data import SitePanel
 from mapmend.report.figures import (
-    FULL,
     OUTCOME_COLOURS,
     Group,
     Layer,
@@ -83,7 +83,7 @@ def _change_layers(site: SitePanel, change: ChangePanel, legend: Legend) -> list
     if change.probability is not None:
         shown = np.where(valid, change.probability, NODATA)
         known = shown[shown != NODATA]
-        mean = f"mean {known.mean() / FULL:.0%}" if known.size else "no data"
+        mean = f"mean {known.mean() / STEPS:.0%}" if known.size else "no data"
         colours = probability_colours()
         layers.append(
             Layer(

@@ -13,6 +13,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 from mapmend.core.legend import NODATA, Legend
+from mapmend.core.stored import STEPS
 from mapmend.report.data import SitePanel
 from mapmend.report.marks import Mark, place_marks
 from mapmend.report.wording import spoken
@@ -31,7 +32,6 @@ _RIGHT, _GAINED, _LOST, _WRONG = range(4)
 OUTCOME_COLOURS: list[Rgb] = [(240, 240, 240), (86, 180, 233), (190, 75, 0), (54, 54, 54)]
 
 CONFIDENCE_STEPS = 20
-FULL = 200  # confidence and probability rasters hold 200·p
 KINDS = ("image", "image_2", "image_3", "label", "map", "confidence", "reference", "comparison")
 
 
@@ -103,7 +103,7 @@ def site_layers(site: SitePanel, legend: Legend) -> list[Layer]:
     if site.confidence is not None:
         shown = np.where(site.valid, site.confidence, NODATA)
         known = shown[shown != NODATA]
-        mean = f"mean {known.mean() / FULL:.0%}" if known.size else "no data"
+        mean = f"mean {known.mean() / STEPS:.0%}" if known.size else "no data"
         alt, colours = f"Confidence of the map, {place}: {mean}", confidence_colours()
         draw = partial(steps_picture, shown, colours)
         layers.append(Layer("confidence", "Confidence", alt, draw, ramp=Ramp(tuple(colours), "sure")))
@@ -144,7 +144,7 @@ def class_picture(indices: npt.NDArray[np.uint8], legend: Legend, side: int) -> 
 
 def steps_picture(shares: npt.NDArray[np.uint8], colours: list[Rgb], side: int) -> Image.Image:
     """Confidence or probability (200·p, 255 where there is none) in equal steps, one a colour."""
-    step = np.minimum(shares // (FULL // len(colours)), len(colours) - 1)
+    step = np.minimum(shares // (STEPS // len(colours)), len(colours) - 1)
     return palette_picture(sample(np.where(shares == NODATA, NODATA, step), side), colours)
 
 

@@ -17,7 +17,7 @@ from mapmend.core.errors import GridError, LegendError, RasterError
 from mapmend.core.grid import Grid, Window, full_window, same_grid, windows
 from mapmend.core.legend import load_crosswalk
 from mapmend.core.provenance import RECORD
-from mapmend.core.three_state import STEPS
+from mapmend.core.stored import STEPS
 from mapmend.raster.labels import LabelReader, read_codes
 from mapmend.raster.opening import RasterInfo, handle, raster_faults, raster_info
 from mapmend.raster.vector import load_aoi

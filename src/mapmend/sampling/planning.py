@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mapmend.accuracy.allocation import accuracy_spread, allocate, allocate_for_intervals
 from mapmend.accuracy.planning import expected_half_width, shares_from_users, smallest_sample
 from mapmend.core.errors import SampleError
-from mapmend.core.three_state import STEPS
+from mapmend.core.stored import STEPS
 from mapmend.sampling.population import Population
 from mapmend.sampling.settings import ACCURACY, SampleSettings, width_of
 from mapmend.sampling.strata import StrataRule

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mapmend.change.codes import FromToLegend
 from mapmend.core.errors import LegendError, SampleError
 from mapmend.core.plain import suggestion
-from mapmend.core.three_state import STEPS
+from mapmend.core.stored import STEPS
 from mapmend.sampling.counting import Tally
 from mapmend.sampling.inputs import SampledMap
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mapmend.accuracy.risk import RiskPlan, plan_risk
 from mapmend.core.errors import SampleError
-from mapmend.core.three_state import STEPS
+from mapmend.core.stored import STEPS
 from mapmend.sampling.population import CHANGE, Population
 
 Ints = npt.NDArray[np.int64]
