@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from mapmend.predict.executors.ray import Ray
 from mapmend.predict.executors.shard import Shard
 from mapmend.predict.job import MapResult, estimate_scene, predict_scene, predict_shard
 from mapmend.predict.predictor import Precision, Predictor
+from mapmend.predict.scene import Scene
 from mapmend.project import Project
 from mapmend.pseudo.job import PseudoResult
 from mapmend.pseudo.labelling import pseudo_sites
@@ -139,55 +140,65 @@ class PredictOptions:
         return (*self.probabilities, *self.certain)
 
 
+@dataclass(frozen=True)
+class _Mapping:
+    """What `predict_step` maps, and what `estimate_step` looks at.
+
+    Attributes:
+        jobs: a folder for each map.
+        scene_of: the scene of a job.
+        predictor: gives the probabilities.
+        layers: settings of `predict_scene` that say what is written, and in which blocks.
+    """
+
+    jobs: Sequence[MapJob]
+    scene_of: Callable[[MapJob], Scene]
+    predictor: Predictor
+    layers: Mapping[str, Any]
+
+
+def _mapping(project: Project, out: Path, options: PredictOptions) -> _Mapping:
+    jobs, settings = map_jobs(project, out), project.predict_settings()
+    backend = options.backend or settings.backend
+    predictor = on_backend(project_predictor(project, out, options), backend, [job.folder for job in jobs])
+    card = read_card((options.models or predicting_models(project, out))[0])
+    modalities, aoi = _modalities(card), options.aoi or project.aoi
+    layers = {
+        "block": options.block,
+        "probabilities": _probabilities(project, options),
+        "entropy": options.entropy or settings.entropy,
+    }
+    return _Mapping(jobs, lambda job: job.scene(aoi, modalities, partial=card.spec.partial), predictor, layers)
+
+
 def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[str, Path]:
     """Map the project's prepared sites with its model (or another one); map folders by site.
 
     Of a shard, those that are finished.
     """
-    jobs = map_jobs(project, out)
-    settings = project.predict_settings()
-    backend = options.backend or settings.backend
-    predictor = on_backend(project_predictor(project, out, options), backend, [job.folder for job in jobs])
-    aoi = options.aoi or project.aoi
-    named = _probabilities(project, options)
+    settings, given = project.predict_settings(), _mapping(project, out, options)
     asked, risk = options.certain or settings.certain, options.risk or settings.risk
     models, tricks = options.models or predicting_models(project, out), _tricks(project, options)
-    card = read_card(models[0])
-    modalities = _modalities(card)
     wanted = wanted_certain(models, tricks, asked, risk, options.certain_reference) if asked else None
-    entropy = options.entropy or settings.entropy
-    for job in _tracked(jobs, "mapping"):
-        given = (predictor, job.scene(aoi, modalities, partial=card.spec.partial), job.folder)
-        more: dict[str, Any] = {
-            "block": options.block,
-            "progress": len(jobs) == 1,
-            "probabilities": named,
-            "entropy": entropy,
-        }
+    more = {**given.layers, "progress": len(given.jobs) == 1}
+    for job in _tracked(given.jobs, "mapping"):
+        what = (given.predictor, given.scene_of(job), job.folder)
         made: MapResult | None
         if options.shard is None:
-            made = predict_scene(*given, **more, executor=options.cluster or work_through)
+            made = predict_scene(*what, **more, executor=options.cluster or work_through)
         else:
-            made = predict_shard(*given, options.shard, **more)
+            made = predict_shard(*what, options.shard, **more)
         if wanted is not None and made is not None:
             certain_step(made, wanted)
-    if all(job.mapped for job in jobs):
-        describe_in_stac(project, [(job, job.folder) for job in jobs], out / MAPS)
-    return {job.key: job.folder for job in jobs if job.mapped}
+    if all(job.mapped for job in given.jobs):
+        describe_in_stac(project, [(job, job.folder) for job in given.jobs], out / MAPS)
+    return {job.key: job.folder for job in given.jobs if job.mapped}
 
 
 def estimate_step(project: Project, out: Path, options: PredictOptions) -> Estimate:
     """What `predict_step` would take; nothing is written."""
-    jobs = map_jobs(project, out)
-    backend = options.backend or project.predict_settings().backend
-    predictor = on_backend(project_predictor(project, out, options), backend, [job.folder for job in jobs])
-    aoi = options.aoi or project.aoi
-    named = _probabilities(project, options)
-    card = read_card((options.models or predicting_models(project, out))[0])
-    scenes = [job.scene(aoi, _modalities(card), partial=card.spec.partial) for job in jobs]
-    entropy = options.entropy or project.predict_settings().entropy
-    more: dict[str, Any] = {"block": options.block, "probabilities": named, "entropy": entropy}
-    return total(estimate_scene(predictor, scene, **more) for scene in scenes)
+    given = _mapping(project, out, options)
+    return total(estimate_scene(given.predictor, given.scene_of(job), **given.layers) for job in given.jobs)
 
 
 def wanted_certain(

@@ -31,7 +31,7 @@ from mapmend.losses.distortion import distortion
 from mapmend.maps import PREPARED
 from mapmend.methods.method import Batch, Method
 from mapmend.nn.build import build_network
-from mapmend.nn.model_folder import ModelCard, load_model, model_hash, read_card, save_model
+from mapmend.nn.model_folder import CLASS_PIXELS, ModelCard, load_model, model_hash, read_card, save_model
 from mapmend.nn.spec import NetworkSpec
 from mapmend.nn.warm_start import warm_start
 from mapmend.project import DataSettings, Project
@@ -247,6 +247,7 @@ def _train(
     made = {**provenance(config, seed=loop.seed, inputs=[out / PREPARED]), **start, "seconds": round(result.seconds, 1)}
     made[TRAINED_ON] = [place.to_dict() for place in merged(places)]
     made[LABELS] = _labels_seen(parts, start_from)
+    made[CLASS_PIXELS] = list(given.counts)
     if asked != "none":
         calibrated = calibrate(network, card, parts, legend, asked, training_folder, loop.seed)
         console.print(f"calibration: {calibrated.describe()}", soft_wrap=True, highlight=False)

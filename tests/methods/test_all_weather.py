@@ -51,6 +51,11 @@ def test_source_and_mixed_losses_add_up_to_one_step():
     assert set(losses(teacher())) == {"source", "mixed"}
 
 
+def test_the_target_teaches_from_its_start_on():
+    assert set(losses(teacher(start=0.5), state(4))) == {"source"}
+    assert set(losses(teacher(start=0.5), state(5))) == {"source", "mixed"}
+
+
 def test_the_mixed_loss_is_the_weighted_cross_entropy_of_guesses_and_pasted_labels():
     """By hand, without the strong view: half of the classes from the source, the teacher's guesses elsewhere."""
     method = teacher(jitter=0, threshold=0.4)

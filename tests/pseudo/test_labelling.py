@@ -16,6 +16,7 @@ from mapmend.nn.build import build_network
 from mapmend.nn.model_folder import ModelCard, save_model
 from mapmend.nn.spec import NetworkSpec
 from mapmend.pseudo import job as module
+from mapmend.pseudo import labelling
 from mapmend.pseudo.labelling import pseudo_manifest
 from mapmend.pseudo.settings import PseudoSettings
 
@@ -75,6 +76,29 @@ def test_labels_are_georeferenced_and_a_new_manifest_points_to_them(models, mani
     record = json.loads((tmp_path / "out/mapmend.json").read_text())
     assert len(record["config"]["models"][0]["weights"]) == 64 and record["config"]["settings"]["keep"] == 1.0
     assert not (tmp_path / "out/.work").exists()
+
+
+def test_labels_rest_on_the_places_own_class_shares_where_these_are_asked_for(manifest, tmp_path, monkeypatch):
+    one = model(tmp_path / "told", 1)
+    settings = PseudoSettings(shares="estimated", allow_empty=True)
+    with pytest.raises(ModelError, match="how common each class was") as fault:
+        pseudo_manifest(manifest, [one], tmp_path / "out", settings, device="cpu")
+    assert "train it again" in str(fault.value) and not (tmp_path / "out/a").exists()
+    card = json.loads((one / "model.json").read_text())
+    card["provenance"]["class_pixels"] = [100, 700, 200]
+    (one / "model.json").write_text(json.dumps(card))
+    result = pseudo_manifest(manifest, [one], tmp_path / "out", settings, device="cpu")
+    (found,) = result.shares
+    assert found["high"]["learned"] == 0.7 and sum(row["estimated"] for row in found.values()) == pytest.approx(1)
+    assert result.to_dict()["shares"] == [found]
+    plain = pseudo_manifest(manifest, [one], tmp_path / "plain", PseudoSettings(allow_empty=True), device="cpu")
+    kept = [np.array([row.kept for row in made.table.classes]) / made.table.mapped for made in (plain, result)]
+    estimated = np.array([found[entry.name]["estimated"] for entry in CLASSES])
+    more = estimated > np.array([0.1, 0.7, 0.2])
+    assert (kept[1][more] >= kept[0][more]).any() and not np.array_equal(*kept)
+    monkeypatch.setattr(labelling, "class_shares", lambda *given: pytest.fail("was known"))
+    again = pseudo_manifest(manifest, [one], tmp_path / "out", settings, device="cpu")
+    assert again.shares == result.shares
 
 
 def test_the_table_counts_what_the_files_hold(models, manifest, tmp_path):

@@ -24,6 +24,10 @@ def pseudo(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="A class that a model shows may have no label left.")
     ] = False,
+    shares: Annotated[
+        str | None,
+        typer.Option("--shares", help="Class shares to rest on: learned (default), or estimated for these places."),
+    ] = None,
     views: Annotated[int | None, typer.Option("--views", help="Looks at each window: 1, 4, 8 or 24.")] = None,
     suppress: Annotated[
         list[str] | None, typer.Option("--suppress", metavar="CLASS", help="A class that no label shows.")
@@ -46,6 +50,7 @@ def pseudo(
         "combine": combine or ("single" if len(model) == 1 else None),
         "keep": keep,
         "allow_empty": allow_empty,
+        "shares": shares,
         "views": views,
         "suppress": suppress,
         "window": window,
@@ -60,5 +65,8 @@ def pseudo(
     for row in rows:
         shown.add_row(*row)
     paper(json_file).print(shown)
+    for one in result.shares:
+        moved = ", ".join(f"{name} {each['learned']:.0%} → {each['estimated']:.0%}" for name, each in one.items())
+        typer.echo(f"class shares, learned → here: {moved}", err=True)
     typer.echo(f"labels: {result.manifest}", err=True)
     emit(result.to_dict(), json_file)

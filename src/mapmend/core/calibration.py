@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
@@ -122,6 +122,27 @@ class Calibration:
         if self.kind == "isotonic" and not (self.tables and all(map(_is_table, self.tables))):
             return "has a table that is empty, falls, or leaves the range above 0 and up to 1"
         return ""
+
+
+def with_class_weights(calibration: Calibration | None, weights: Sequence[float]) -> Calibration:
+    """Calibrated probabilities, each class's times a weight above 0, over the sum of the classes.
+
+    Raises:
+        ModelError: the calibration is isotonic, whose tables know nothing of such weights.
+    """
+    kind = calibration.kind if calibration is not None else "temperature"
+    if kind == "isotonic":
+        raise ModelError(
+            "class shares cannot be combined with its calibration (isotonic)",
+            fix="train it with `calibration: temperature`",
+        )
+    slopes, biases = (1.0,) * len(weights), (0.0,) * len(weights)
+    if calibration is not None:
+        vector = kind == "vector"
+        slopes = calibration.weights if vector else (1 / calibration.temperature,) * len(weights)
+        biases = calibration.biases if vector else biases
+    moved = tuple(bias + math.log(weight) for bias, weight in zip(biases, weights, strict=True))
+    return Calibration("vector", weights=slopes, biases=moved)
 
 
 def _is_table(table: tuple[tuple[float, float], ...]) -> bool:

@@ -39,6 +39,7 @@ class AllWeatherConfig:
     """Settings of `all_weather`; the defaults are the published ones.
 
     Attributes:
+        start: share of the training after which the target teaches.
         teacher_decay: share of the running average that stays in a step, less in the first ones.
         weighting: what a guess counts: image, the share of its image of which the teacher is sure, for every pixel;
             pixel, 1 where it is sure and 0 elsewhere; or none, 1 everywhere.
@@ -51,6 +52,7 @@ class AllWeatherConfig:
         auxiliary: weight of an auxiliary head's cross-entropy; 0 for no such head.
     """
 
+    start: Annotated[float, Field(ge=0, lt=1)] = 0.0
     teacher_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     weighting: Literal["image", "pixel", "none"] = "image"
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.968
@@ -90,6 +92,8 @@ class AllWeather(Method):
         if aside is not None:
             loss = loss + self.config.auxiliary * cross_entropy(aside, mask)
         yield "source", loss
+        if state.progress < self.config.start:
+            return
 
         target, seen, _ = dates_as_samples(batches[UNLABELLED])
         guess, weight = self._guessed(target, seen[:, 0])

@@ -29,6 +29,10 @@ _MOST_CARD_BYTES = 64 * 2**20  # provenance may list many inputs; what is larger
 _AGAIN = "copy or train the model again"
 
 
+CLASS_PIXELS = "class_pixels"
+"""In a card's provenance: how many pixels of each class the labels had that were learned from."""
+
+
 @dataclass(frozen=True)
 class ModelCard:
     """What must be known of a network to use it and to trust it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -48,16 +48,20 @@ class PseudoResult:
         manifest: rows of all places, which point to their labels.
         places: keys of the places, which are the names of their folders.
         table: what was kept, by class, and how far the models agree.
+        shares: of each model that had to agree, class by class the share `learned` and that `estimated` of the places,
+            where these were asked for.
     """
 
     folder: Path
     manifest: Path
     places: tuple[str, ...]
     table: Table
+    shares: tuple[Mapping[str, Mapping[str, float]], ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Plain values."""
-        return {"folder": str(self.folder), "manifest": str(self.manifest), **self.table.to_dict()}
+        more = {"shares": list(self.shares)} if self.shares else {}
+        return {"folder": str(self.folder), "manifest": str(self.manifest), **self.table.to_dict(), **more}
 
 
 def label_places(

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
+from mapmend.core.durable import replace_json
+from mapmend.core.errors import ModelError
 from mapmend.core.legend import Legend
+from mapmend.core.provenance import file_stamp, value_hash
 from mapmend.core.sensor import Sensor
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
 from mapmend.data.sites import PreparedSite
-from mapmend.nn.model_folder import read_card
+from mapmend.nn.model_folder import CLASS_PIXELS, read_card
 from mapmend.predict.assembled import Tricks, assembled_predictor
+from mapmend.predict.class_shares import class_shares, described, with_class_shares
 from mapmend.predict.ensemble import check_members
 from mapmend.predict.predictor import Predictor
 from mapmend.pseudo.job import WORK, PseudoResult, check_settings, label_places
-from mapmend.pseudo.places import places_of_rows, places_of_sites
+from mapmend.pseudo.places import Place, places_of_rows, places_of_sites
 from mapmend.pseudo.settings import PseudoSettings
+
+SHARES = "shares.json"
 
 
 def pseudo_manifest(
@@ -42,7 +53,7 @@ def pseudo_manifest(
     rows = tuple(row for row in rows if row.split != "test" and settings.split in ("", row.split))
     legend = Legend.from_dict(card.legend, where=models[0])
     places = places_of_rows(rows, cards, legend, out / WORK, labels=settings.combine == "label")
-    return label_places(predictors, places, out, settings)
+    return _labelled(predictors, models, places, out, settings)
 
 
 def pseudo_sites(
@@ -67,7 +78,7 @@ def pseudo_sites(
         if site.split != "test" and settings.split in ("", site.split) and (site.label is not None) == wanted
     ]
     places = places_of_sites(chosen, list(read_card(models[0]).sensors))
-    return label_places(predictors, places, out, settings, progress=len(places) == 1)
+    return _labelled(predictors, models, places, out, settings, progress=len(places) == 1)
 
 
 def pseudo_predictors(models: Sequence[Path], settings: PseudoSettings, device: str) -> list[Predictor]:
@@ -89,3 +100,63 @@ def pseudo_predictors(models: Sequence[Path], settings: PseudoSettings, device: 
     if len(predictors) > 1:
         check_members(predictors)
     return predictors
+
+
+def _labelled(
+    predictors: Sequence[Predictor],
+    models: Sequence[Path],
+    places: Sequence[Place],
+    out: Path,
+    settings: PseudoSettings,
+    *,
+    progress: bool = True,
+) -> PseudoResult:
+    """`label_places`, by the class shares of the places where these are asked for.
+
+    What was found of shares is kept in `shares.json`, and looked for again only with other models or places.
+    """
+    if settings.shares == "learned":
+        return label_places(predictors, places, out, settings, progress=progress)
+    alone = len(predictors) == len(models)
+    learned = [_learned_shares([model]) for model in models] if alone else [_learned_shares(models)]
+    scenes, known = [place.scene for place in places], _shares_found(out)
+    files = [file_stamp(file) for scene in scenes for source in scene.sources for file in source.files]
+    made, fitting = {}, []
+    for predictor, before in zip(predictors, learned, strict=True):
+        key = value_hash([dict(predictor.identity), before.tolist(), files])
+        names = predictor.legend.names
+        made[key] = known.get(key) or described(names, before, class_shares(predictor, before, scenes))
+        found = np.array([made[key][name]["estimated"] for name in names])
+        fitting.append(with_class_shares(predictor, before, found))
+    out.mkdir(parents=True, exist_ok=True)
+    replace_json(out / SHARES, made)
+    result = label_places(fitting, places, out, settings, progress=progress)
+    return replace(result, shares=tuple(made.values()))
+
+
+def _learned_shares(models: Sequence[Path]) -> npt.NDArray[np.float64]:
+    """Class shares in the labels that models learned from, their mean.
+
+    Raises:
+        ModelError: a card does not say them.
+    """
+    every = []
+    for model in models:
+        counts = read_card(model).provenance.get(CLASS_PIXELS)
+        if not isinstance(counts, list) or not any(counts):
+            raise ModelError(
+                "does not say how common each class was in its labels",
+                where=model,
+                fix="train it again, or leave out `shares: estimated`",
+            )
+        every.append(np.array(counts, float) / sum(counts))
+    shares: npt.NDArray[np.float64] = np.mean(every, axis=0)
+    return shares
+
+
+def _shares_found(out: Path) -> dict[str, Mapping[str, Mapping[str, float]]]:
+    try:
+        found: dict[str, Mapping[str, Mapping[str, float]]] = json.loads((out / SHARES).read_text())
+        return found
+    except (OSError, ValueError):
+        return {}

@@ -21,6 +21,9 @@ class PseudoSettings:
             and the place's own label say.
         keep: share of each class's pixels that become a label, those of the highest confidence; ties are kept.
         allow_empty: whether a class that some model shows may have no label left.
+        shares: class shares that the labels rest on: learned, those of the labels that a model learned from; estimated,
+            those of the places, found from its own probabilities, for places where classes are as likely to look the
+            same but not as common.
         views: as of `predict`.
         suppress: as of `predict`; classes that no label shows.
         window: side of a window in pixels; the first model's own when empty.
@@ -32,6 +35,7 @@ class PseudoSettings:
     combine: Combination = "single"
     keep: Annotated[float, Field(gt=0, le=1)] = 1.0
     allow_empty: bool = False
+    shares: Literal["learned", "estimated"] = "learned"
     views: Literal[1, 4, 8, 24] = 1
     suppress: tuple[str, ...] = ()
     window: Annotated[int, Field(ge=32)] | None = None
