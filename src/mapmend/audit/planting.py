@@ -27,10 +27,11 @@ class Kind:
 
 
 def kinds_for(found: Sequence[str], cell: float | None) -> tuple[Kind, ...]:
-    """What is planted: wrong and missing objects always; shifted and coarse labels where they were found.
+    """What is planted: wrong and missing objects always; what a shift makes wrong where one was found, or large pixels.
 
     Wrong and missing objects are what any label may have. A rate of a tenth leaves most of the label as it is, so that
-    planted objects have the neighbours that wrong ones have.
+    planted objects have the neighbours that wrong ones have. Large pixels that lie off are known by that better than
+    by large pixels planted into them.
 
     Args:
         found: kinds of noise that the label shows.
@@ -40,10 +41,10 @@ def kinds_for(found: Sequence[str], cell: float | None) -> tuple[Kind, ...]:
         Kind("swap", make_injector("swap", {"rate": 0.1})),
         Kind("missing", make_injector("missing", {"rate": 0.1})),
     ]
-    if "coarse" in found and cell is not None:
-        kinds.append(Kind("coarse", make_injector("coarse", {"block": max(2, round(cell)), "misplaced": False})))
     if "shifted" in found:
         kinds.append(Kind("shifted", None))
+    elif "coarse" in found and cell is not None:
+        kinds.append(Kind("coarse", make_injector("coarse", {"block": max(2, round(cell)), "misplaced": False})))
     return tuple(kinds)
 
 
