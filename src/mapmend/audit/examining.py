@@ -83,7 +83,7 @@ def examine(judged: Sequence[Judged], legend: Legend, settings: AuditSettings) -
     shift = displacement(tiles)
     off = (round(shift.dy), round(shift.dx)) if shift.certain else (0, 0)
     parts, rows = _measured(sites, legend, settings.min_pixels, off)
-    found = [*([COARSE] if blockiness.coarse else []), *([SHIFTED] if shift.certain else [])]
+    found = [*([COARSE] if blockiness.coarse else []), *([SHIFTED] if any(off) else [])]
     kinds = kinds_for(found, blockiness.cell)
     views = [site.view(window) for site, window in tiles]
     plantings = plant(views, legend, kinds, settings.min_pixels, off, settings.seed)
