@@ -32,10 +32,18 @@ TEACHER: Mapping[str, Any] = {
     "name": "teacher",
     "method": "all_weather",
     "sensors": list(OPTICAL),
-    "batch": 4,
+    "batch": 8,
+    "start": 0.6,
     "teacher_decay": 0.99,
 }
-LABELS: Mapping[str, Any] = {"name": "guesses", "from": "teacher", "window": 256, "overlap": 0, "allow_empty": True}
+LABELS: Mapping[str, Any] = {
+    "name": "guesses",
+    "from": "teacher",
+    "shares": "estimated",
+    "window": 256,
+    "overlap": 0,
+    "allow_empty": True,
+}
 STUDENT: Mapping[str, Any] = {**COMMON, "sensors": list(RADAR), "batch": 8}
 SCE: Mapping[str, Any] = {"robust": "sce", "sce_alpha": 1.0, "sce_beta": 0.5}
 LOSSES: Mapping[str, Mapping[str, Any]] = {
@@ -99,10 +107,14 @@ def noise(folder: Path, data: Path) -> dict[str, float]:
     return {"labels_iou": hits / max(union, 1), "labels_right": right / max(labelled, 1)}
 
 
-def teacher(way: Mapping[str, Any], options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]:
-    """The teacher alone: its map of the test chips from optical images."""
+def teacher(
+    way: Mapping[str, Any], options: argparse.Namespace, seed: int, out: Path, shares: str = "estimated"
+) -> dict[str, float]:
+    """The teacher alone: its map of the test chips from optical images, and its labels."""
     settings = {**TEACHER, **way, "steps": options.steps}
-    plain = project([{"train": settings}, {"pseudo": LABELS}, {"predict": PREDICT}, "report"], seed)
+    plain = project(
+        [{"train": settings}, {"pseudo": {**LABELS, "shares": shares}}, {"predict": PREDICT}, "report"], seed
+    )
     found = score(run_project(plain, out, options.data, prepared=options.work / "prepared"))
     return {**found, **noise(out / "run/pseudo/guesses", options.data)}
 
@@ -187,7 +199,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds ombria/")
     parser.add_argument("--work", type=Path, default=Path("out/all_weather"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=400)
     parts = ["upper", "teacher", "student", "either", "weighting", "loss", "views"]
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     options = parser.parse_args()
@@ -211,7 +223,12 @@ def main() -> None:
     best = {**SCE, "lovasz": 1.0}
     rows("upper", {"(a) radar, true labels": partial(upper, options)})
     rows("student", {"(b) radar, the teacher's labels": partial(student, best, options)})
-    rows("teacher", {"(c) optical teacher": partial(teacher, {}, options)})
+    teachers = {
+        "(c) optical teacher": partial(teacher, {}, options),
+        "labels by the source's class shares": partial(teacher, {}, options, shares="learned"),
+        "the labelled source alone": partial(teacher, {"start": 0.999}, options),
+    }
+    rows("teacher", teachers)
     both = {"(d) optical and radar": True, "(d) the same, radar alone at test": False}
     rows("either", {name: partial(either, optical_too, options) for name, optical_too in both.items()})
     rows("weighting", {name: partial(teacher, way, options) for name, way in WEIGHTINGS.items()})

@@ -41,11 +41,13 @@ class Peer:
     Attributes:
         driver: `with_<driver>.py` in `peer_drivers`.
         package: on PyPI; empty for this project, in the running environment.
+        more: packages that it imports and does not ask for.
         backend: of mapmend: backend and precision.
     """
 
     driver: str
     package: str = ""
+    more: tuple[str, ...] = ()
     backend: str = ""
 
 
@@ -53,7 +55,7 @@ PEERS = {
     "mapmend": Peer("mapmend", backend="torch/float32"),
     "mapmend, bfloat16": Peer("mapmend", backend="torch/bfloat16"),
     "mapmend, OpenVINO": Peer("mapmend", backend="openvino/bfloat16"),
-    "TorchGeo, pasted": Peer("torchgeo", "torchgeo"),
+    "TorchGeo, pasted": Peer("torchgeo", "torchgeo", ("requests",)),
     "TerraTorch": Peer("terratorch", "terratorch"),
     "geoai": Peer("geoai", "geoai-py"),
 }
@@ -68,7 +70,7 @@ def interpreter(peer: Peer, work: Path) -> Path | None:
     if not told.is_file():
         start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", peer.package]
+        command = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", peer.package, *peer.more]
         try:
             subprocess.run(command, check=True, timeout=LONGEST)
             version = subprocess.run(
