@@ -104,6 +104,16 @@ def test_a_class_that_is_never_proposed_has_no_row(tmp_path):
     assert found.matrix.shares[2] is None and found.matrix.shares[0] is not None
 
 
+def test_a_class_that_is_seldom_seen_where_the_label_has_it_has_no_row(tmp_path):
+    truth, made = planted("swap", {"rate": 0.2})
+    p = seen(truth, sure=3.0)
+    missed = (truth == 2) & (np.arange(truth.shape[1]) < 0.7 * truth.shape[1])
+    p[0], p[2] = np.where(missed, p[2], p[0]), np.where(missed, p[0], p[2])
+    found = examine([judged(tmp_path, made.label, p)], THREE, AuditSettings())
+    assert found.matrix.shares[2] is None and found.matrix.pixels[2] >= 500
+    assert found.matrix.shares[0] is not None and found.matrix.shares[1] is not None
+
+
 @pytest.mark.parametrize(
     "kind, settings, named",
     [

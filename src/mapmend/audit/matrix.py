@@ -18,6 +18,7 @@ _SURE = 0.5
 _INSIDE = 3.0  # pixels from the proposed map's boundaries: nearer ones may be mixed
 _LEAST_PIXELS = 500  # of a class that are confidently proposed, and
 _LEAST_BLOCKS = 2  # blocks that they lie in: else its row would rest on what no model has seen
+_LEAST_AGREED = 0.5  # of a class's labelled pixels, for which the class is proposed: else no model can tell its errors
 _CELL = 256  # pixels: side of the blocks that are drawn for intervals
 _GROUPS = 64  # at most, of blocks that are drawn together: bounds the memory of legends of many classes
 _DRAWS = 400
@@ -26,7 +27,7 @@ _LEVEL = 0.95
 
 @dataclass(frozen=True)
 class NoiseMatrix:
-    """P(label | truth); None where a class is not confidently proposed anywhere.
+    """P(label | truth); None where a class is not confidently proposed anywhere, or seldom where the label has it.
 
     Attributes:
         shares: K×K, [truth][label].
@@ -80,6 +81,11 @@ def noise_matrix(parts: Parts, wrong: Floats, confident: Sequence[Ints], rng: np
     limits = np.quantile([_drawn(counts, total, rng) for _ in range(_DRAWS)], [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], 0)
     seen = np.array(confident)
     known = (seen.sum(axis=0) >= _LEAST_PIXELS) & ((seen > 0).sum(axis=0) >= _LEAST_BLOCKS)
+    agreed, labelled = (
+        np.bincount(parts.label, parts.pixels * counted, minlength=classes)
+        for counted in (~parts.differs, np.ones(len(parts)))
+    )
+    known &= agreed >= _LEAST_AGREED * labelled
 
     def rows(values: Floats) -> tuple[tuple[float, ...] | None, ...]:
         return tuple(tuple(row.tolist()) if there else None for row, there in zip(values, known, strict=True))
