@@ -124,6 +124,7 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     scenes = {}
     for side in (*MEMORY, FAR):
+        (work / "scenes" / str(side)).mkdir(parents=True, exist_ok=True)
         make_scene(work / "scenes" / str(side), side)
         scenes[side] = work / "scenes" / str(side) / f"scene{side}.tif"
     ready = {name: interpreter(PEERS[name], work) for name in options.only}
