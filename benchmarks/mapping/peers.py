@@ -3,7 +3,8 @@
     python benchmarks/mapping/peers.py [--work DIR] [--only NAME ...] [--threads N] [--rounds 3]
 
 Each peer is installed from PyPI into an environment of its own below `--work` (some 6 GB each; one that takes longer
-than ten minutes is left out, unless it was made there before), and mapped with by its driver in `peer_drivers/`, in a process of its own.
+than ten minutes is left out, unless it was made there before), and mapped with by its driver in `peer_drivers/`, in a
+process of its own.
 Speed is that of a U-Net on EfficientNet-B0 over 4096² pixels, from the file to the finished file of classes, in rounds
 that take turns. Memory is the peak of the process over 4096² and 8192² pixels with one convolution as the network,
 beside what the U-Net takes at 4096²; at 16384² a straight line through both is drawn, and mapmend is measured there.
