@@ -29,7 +29,7 @@ def fitted(share, **more):
 def test_the_share_of_errors_is_found_and_chances_add_up_to_it(share):
     kind, observed, wrong = fitted(share)
     assert kind.present and kind.share == pytest.approx(share, abs=0.05) and kind.share > 2 * kind.error
-    chances = chance(best_logits([kind], observed))
+    chances = chance(best_logits([kind], [kind.ratio(observed)]))
     assert chances.sum() == pytest.approx(wrong.sum(), rel=0.25)
     first = np.argsort(-chances)[:200]
     assert chances[first].sum() == pytest.approx(min(wrong[first].sum(), SURE * 200), abs=25)
@@ -38,13 +38,13 @@ def test_the_share_of_errors_is_found_and_chances_add_up_to_it(share):
 def test_a_label_without_errors_of_the_kind_has_none():
     kind, observed, _ = fitted(0.0)
     assert not kind.present and kind.share < 0.01
-    assert chance(best_logits([kind], observed)).sum() < 0.02 * len(observed)
+    assert chance(best_logits([kind], [kind.ratio(observed)])).sum() < 0.02 * len(observed)
 
 
 def test_the_log_odds_are_those_of_the_two_densities():
     kind, observed, _ = fitted(0.3, count=20_000)
     true = observed @ SHAPE - SHAPE @ SHAPE / 2 + np.log(0.3 / 0.7)
-    slope, height = np.polyfit(true, best_logits([kind], observed), 1)
+    slope, height = np.polyfit(true, best_logits([kind], [kind.ratio(observed)]), 1)
     assert slope == pytest.approx(1, abs=0.15) and height == pytest.approx(0, abs=0.4)
 
 
@@ -53,7 +53,7 @@ def test_parts_that_nobody_doubts_dilute_no_odds():
     calm = np.random.default_rng(1).standard_normal((30_000, 3)) - 2
     differs = np.arange(34_000) < 4000
     kind = fit_kind("swap", planted, np.ones(900, bool), np.concatenate([observed, calm]), differs)
-    chances = chance(best_logits([kind], observed))
+    chances = chance(best_logits([kind], [kind.ratio(observed)]))
     assert chances.sum() == pytest.approx(wrong.sum(), rel=0.35)
 
 
@@ -62,7 +62,7 @@ def test_nothing_is_wrong_where_nothing_is_suspicious(nobody):
     planted, observed, _ = mixture(0.3)
     doubted, differs = np.full(900, nobody != "planted"), np.full(4000, nobody != "observed")
     kind = fit_kind("swap", planted, doubted, observed, differs)
-    assert not kind.present and kind.share < 0.001 and np.isfinite(best_logits([kind], observed)).all()
+    assert not kind.present and kind.share < 0.001 and np.isfinite(best_logits([kind], [kind.ratio(observed)])).all()
 
 
 def test_what_a_known_shift_has_made_wrong_needs_no_planting():

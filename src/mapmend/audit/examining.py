@@ -99,7 +99,8 @@ def examine(judged: Sequence[Judged], legend: Legend, settings: AuditSettings) -
             where=", ".join(dict.fromkeys(one.key for one in judged[:3])),
             fix="judge more ground, or lower --min-pixels",
         )
-    logits = best_logits(fitted, observed)
+    ratios = [kind.ratio(observed) for kind in fitted]
+    logits = best_logits(fitted, ratios)
     scores = np.minimum(logits, np.log(SURE / (1 - SURE)))
     chances = np.where(differs, chance(logits), 0.0)
     order = _order(scores, parts)
@@ -118,7 +119,7 @@ def examine(judged: Sequence[Judged], legend: Legend, settings: AuditSettings) -
     )
     wrong = np.where(differs, 1 / (1 + np.exp(-np.clip(logits, -_FAR, _FAR))), 0.0)  # as it is, not cut at SURE
     matrix = noise_matrix(parts, wrong, counts.confident, rng)
-    draws = tuple(np.where(differs, chance(best_logits(fitted, observed, rng)), 0.0) for _ in range(_DRAWS))
+    draws = tuple(np.where(differs, chance(best_logits(fitted, ratios, rng)), 0.0) for _ in range(_DRAWS))
     return Examined(sites, parts, rows, scores, chances, reasons, order, matrix, diagnosis, fitted, draws, labelled)
 
 

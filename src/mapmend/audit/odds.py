@@ -58,11 +58,9 @@ class KindOdds:
     error: float
     present: bool
 
-    def logit(self, features: Floats, share: float | None = None) -> Floats:
-        """Log of the odds that suspicious parts like these are errors of the kind, for π or another share."""
-        pi = self.share if share is None else share
-        result: Floats = self.scale.score(self.ranking.score(features)[:, None]) + np.log(pi / (1 - pi))
-        return result
+    def ratio(self, features: Floats) -> Floats:
+        """Log of f1 / f0 of suspicious parts with these features."""
+        return self.scale.score(self.ranking.score(features)[:, None])
 
 
 @dataclass(frozen=True)
@@ -109,19 +107,20 @@ def chance(logits: Floats) -> Floats:
     return result
 
 
-def best_logits(kinds: Sequence[KindOdds], features: Floats, rng: np.random.Generator | None = None) -> Floats:
+def best_logits(kinds: Sequence[KindOdds], ratios: Sequence[Floats], rng: np.random.Generator | None = None) -> Floats:
     """The largest of the kinds' logits: a part is wrong in the way that suits it best.
 
     Args:
         kinds: that are known.
-        features: of the parts.
+        ratios: of each kind, its `ratio` of the parts.
         rng: draws each share within its error instead of taking it as it is.
     """
 
-    def share(kind: KindOdds) -> float:
-        return kind.share if rng is None else _inside(kind.share + kind.error * rng.standard_normal())
+    def prior(kind: KindOdds) -> float:
+        share = kind.share if rng is None else _inside(kind.share + kind.error * rng.standard_normal())
+        return float(np.log(share / (1 - share)))
 
-    result: Floats = np.max([kind.logit(features, share(kind)) for kind in kinds], axis=0)
+    result: Floats = np.max([ratio + prior(kind) for kind, ratio in zip(kinds, ratios, strict=True)], axis=0)
     return result
 
 

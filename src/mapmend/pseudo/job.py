@@ -27,7 +27,7 @@ from mapmend.core.provenance import RECORD, file_stamp, provenance, value_hash
 from mapmend.predict.job import MapResult, predict_scene
 from mapmend.predict.predictor import Predictor
 from mapmend.pseudo.combining import Bytes, combined, selected, thresholds
-from mapmend.pseudo.places import Place
+from mapmend.pseudo.places import Place, image_stamps
 from mapmend.pseudo.settings import PseudoSettings
 from mapmend.pseudo.table import Table, table_of
 from mapmend.pseudo.tally import Tally
@@ -136,15 +136,12 @@ def pointing(place: Place, out: Path) -> Iterator[Row]:
 
 def _config(predictors: Sequence[Predictor], places: Sequence[Place], settings: PseudoSettings) -> dict[str, object]:
     """All that the labels depend on."""
-    files = [
-        [place.key, *(file_stamp(file) for source in place.scene.sources for file in source.files)] for place in places
-    ]
     given = [file_stamp(place.given) for place in places if place.given is not None and settings.combine == "label"]
     return {
         "settings": asdict(settings),
         "models": [dict(predictor.identity) for predictor in predictors],
         "windows": [[predictor.lattice.size, predictor.lattice.overlap] for predictor in predictors],
-        "places": files,
+        "places": image_stamps(places),
         "labels": given,
     }
 

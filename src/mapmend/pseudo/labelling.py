@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mapmend.core.durable import replace_json
 from mapmend.core.errors import ModelError
 from mapmend.core.legend import Legend
-from mapmend.core.provenance import file_stamp, value_hash
+from mapmend.core.provenance import value_hash
 from mapmend.core.sensor import Sensor
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
 from mapmend.data.sites import PreparedSite
@@ -23,7 +23,7 @@ from mapmend.predict.class_shares import class_shares, described, with_class_sha
 from mapmend.predict.ensemble import check_members
 from mapmend.predict.predictor import Predictor
 from mapmend.pseudo.job import WORK, PseudoResult, check_settings, label_places
-from mapmend.pseudo.places import Place, places_of_rows, places_of_sites
+from mapmend.pseudo.places import Place, image_stamps, places_of_rows, places_of_sites
 from mapmend.pseudo.settings import PseudoSettings
 
 SHARES = "shares.json"
@@ -119,11 +119,10 @@ def _labelled(
         return label_places(predictors, places, out, settings, progress=progress)
     alone = len(predictors) == len(models)
     learned = [_learned_shares([model]) for model in models] if alone else [_learned_shares(models)]
-    scenes, known = [place.scene for place in places], _shares_found(out)
-    files = [file_stamp(file) for scene in scenes for source in scene.sources for file in source.files]
+    scenes, known, images = [place.scene for place in places], _shares_found(out), image_stamps(places)
     made, fitting = {}, []
     for predictor, before in zip(predictors, learned, strict=True):
-        key = value_hash([dict(predictor.identity), before.tolist(), files])
+        key = value_hash([dict(predictor.identity), before.tolist(), images])
         names = predictor.legend.names
         made[key] = known.get(key) or described(names, before, class_shares(predictor, before, scenes))
         found = np.array([made[key][name]["estimated"] for name in names])

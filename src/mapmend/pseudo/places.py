@@ -11,6 +11,7 @@ from mapmend.core.errors import LabelError, ManifestError
 from mapmend.core.grid import finest
 from mapmend.core.legend import Legend
 from mapmend.core.manifest import Row
+from mapmend.core.provenance import file_stamp
 from mapmend.core.sensor import Sensor
 from mapmend.data.label_layers import prepare_label
 from mapmend.data.sites import PreparedSite
@@ -33,6 +34,13 @@ class Place:
     scene: Scene
     rows: tuple[Row, ...]
     given: str | None = None
+
+
+def image_stamps(places: Sequence[Place]) -> list[list[object]]:
+    """What says whether places' images are still the same: of each, its key and the stamps of its files."""
+    return [
+        [place.key, *(file_stamp(file) for source in place.scene.sources for file in source.files)] for place in places
+    ]
 
 
 def places_of_sites(sites: Sequence[PreparedSite], modalities: Sequence[str]) -> tuple[Place, ...]:
