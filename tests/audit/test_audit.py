@@ -18,6 +18,8 @@ from mapmend.audit.examining import examine
 from mapmend.audit.job import _Task
 from mapmend.audit.label_files import codes_of
 from mapmend.audit.matrix import noise_matrix
+from mapmend.audit.measuring import parts_of
+from mapmend.audit.mending import LEFT, mended
 from mapmend.audit.record import LabelFile, record_of
 from mapmend.audit.settings import AuditSettings
 from mapmend.audit.verdicts import read_verdicts
@@ -38,8 +40,6 @@ def wrong_share(found, changed):
     """Share of each part's pixels that were changed, counted from the proposals anew."""
     site = found.sites[0]
     shares = np.zeros(len(found.parts))
-    from mapmend.audit.measuring import parts_of
-
     for window, rows in zip(site.strips(), found.rows[0], strict=True):
         patches = parts_of(site.view(window), THREE)
         hits = changed[window.slices].ravel()[patches.at]
@@ -262,6 +262,52 @@ def test_a_review_of_another_label_or_no_review_is_refused(written, tmp_path):
         database.execute("DROP TABLE mapmend_record")
     with pytest.raises(JobError, match="does not say which labels it judges"):
         record_of(path)
+
+
+def test_the_mended_label_is_better_than_the_label(written, swapped):
+    out, _, result, made = written
+    truth, _, _, found = swapped
+    with rasterio.open(out / "mended.tif") as file, rasterio.open(out / "proposed.tif") as other:
+        better, proposed = THREE.lut[file.read(1)], THREE.lut[other.read(1)]
+    changed = better != made.label
+    assert changed.sum() == result.mended and (better[changed] == proposed[changed]).all()
+    assert (better != truth).sum() < 0.5 * (made.label != truth).sum()
+    chances = np.zeros(truth.shape)
+    for window, rows in zip(found.sites[0].strips(), found.rows[0], strict=True):
+        patches = parts_of(found.sites[0].view(window), THREE)
+        chances[window.slices].reshape(-1)[patches.at] = np.append(found.chances, 0)[rows][patches.label]
+    assert (changed == (chances >= 0.5)).all()
+
+
+def test_a_label_that_lies_off_is_moved_back(tmp_path):
+    truth = fields()
+    label = np.roll(truth, (3, -4), (0, 1))
+    label[-20:] = label[-20:, :1]  # nothing to move here from beyond the edge
+    shifted = judged(tmp_path, label, seen(truth, noise=0.8))
+    found = examine([shifted], THREE, AuditSettings())
+    assert found.shift == (3, -4)
+    site = found.sites[0]
+    windows = list(site.strips())
+    assert len(windows) == 1 == len(found.rows[0])
+    none = np.full(len(found.parts), LEFT, np.int8)
+    back = mended(site.view(windows[0], 4), THREE, found.rows[0][0], none, found.shift)
+    np.testing.assert_array_equal(back[:-23, 4:], label[3:-20, :-4])
+    np.testing.assert_array_equal(back[-3:], label[-3:])
+    np.testing.assert_array_equal(back[:, :4], label[:, :4])
+    assert (back[:-23, 4:] == truth[:-23, 4:]).all()
+
+
+def test_a_review_decides_what_is_mended(written, swapped, tmp_path):
+    out, source, first, made = written
+    rows = list(csv.DictReader((out / "audit.csv").open()))
+    path = reviewed(out, tmp_path / "r.gpkg", {1: "reject", len(rows): "accept"})
+    record, one = record_of(out / "audit.gpkg"), swapped[3].sites[0].judged
+    (tmp_path / ".work").mkdir()
+    task = _Task((one,), THREE, record.labels, AuditSettings(objects=60), 4, "trained")
+    task.finish(tmp_path, tmp_path / ".work", (record, read_verdicts(path, geometry=False), path), 0.0)
+    with rasterio.open(tmp_path / "mended.tif") as file:
+        for row, field in ((rows[0], "label_id"), (rows[-1], "proposed_id")):
+            assert file.read(1)[file.index(float(row["x"]), float(row["y"]))] == int(row[field])
 
 
 def test_verdicts_move_the_chances_and_stay_in_the_layer(written, swapped, tmp_path):

@@ -49,7 +49,15 @@ def test_the_folder_holds_all_files_and_the_json_says_what_was_found(audited):
     result = json.loads((audited / "out/audit/audit.json").read_text())
     assert result["folds"] == 2 and result["labelled"] == 192 * 256 and result["sites"] == ["here"]
     names = {path.name for path in (audited / "out/audit").iterdir()}
-    assert names >= {"audit.gpkg", "audit.csv", "audit.html", "audit.json", "proposed.tif", "suspicion.tif"}
+    assert names >= {
+        "audit.gpkg",
+        "audit.csv",
+        "audit.html",
+        "audit.json",
+        "proposed.tif",
+        "suspicion.tif",
+        "mended.tif",
+    }
     with rasterio.open(audited / "out/audit/suspicion.tif") as file:
         assert file.shape == (192, 256) and (file.read(1) <= 180).all()
 

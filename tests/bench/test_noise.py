@@ -9,6 +9,8 @@ import yaml
 from tests.data.scenery import grid, halves, image_of, write
 from tests.projects import LEGEND, TINY, call, small_project
 
+from mapmend.audit.job import audit_project
+from mapmend.audit.settings import AuditSettings
 from mapmend.bench import noise as noise_verb
 from mapmend.bench.ground import landscape_ground, project_ground
 from mapmend.bench.noises import parse_noises
@@ -53,6 +55,24 @@ def test_from_noise_to_a_table(say, tmp_path):
     assert trial["wrong"] == pytest.approx((outdated != read("out/ground/128-0/truth_2023-05-16.tif")).mean())
     assert 0 < trial["map"]["miou"] < 0.5 and len(trial["map"]["iou"]) == len(np.unique(truth)) - 1
     assert not list((tmp_path / "out/work").iterdir())
+
+
+def test_a_mended_label_is_scored_in_the_place_of_a_map(say, tmp_path, monkeypatch):
+    written = []
+
+    def audited(project, folder, **_):
+        result = audit_project(project, folder, AuditSettings(folds=2))
+        written.append(read(folder / "audit" / "mended.tif"))
+        return result
+
+    monkeypatch.setattr(noise_verb, "audit_project", audited)
+    path = small_project(tmp_path, steps=[{"train": {**TINY, "crop": 32, "workers": 0}}, {"predict": {"window": 64}}])
+    words = ("--noise", "swap", "--methods", "mended", "--steps", 2, "--seeds", 1, "--out", "out")
+    code, _, told = say(path, *words, "--json", "out.json")
+    assert code == 0, told
+    [trial] = json.loads((tmp_path / "out.json").read_text())["trials"]
+    truth = read("truth.tif")
+    assert trial["map"]["miou"] == pytest.approx(miou_of(written[0], truth))
 
 
 @pytest.fixture

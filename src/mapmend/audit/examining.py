@@ -49,6 +49,7 @@ class Examined:
         kinds: of errors, and how they are told.
         draws: chances of all parts again, each time with other shares of the kinds.
         labelled: pixels that were judged.
+        shift: whole pixels (down, right) by which the labels certainly lie off; (0, 0) where they do not.
     """
 
     sites: tuple[SiteViews, ...]
@@ -63,6 +64,7 @@ class Examined:
     kinds: tuple[KindOdds, ...]
     draws: tuple[Floats, ...]
     labelled: int
+    shift: tuple[int, int]
 
     def budget(self, rng: np.random.Generator) -> tuple[Budget, ...]:
         """What looking at the first so many objects finds."""
@@ -120,7 +122,8 @@ def examine(judged: Sequence[Judged], legend: Legend, settings: AuditSettings) -
     wrong = np.where(differs, 1 / (1 + np.exp(-np.clip(logits, -_FAR, _FAR))), 0.0)  # as it is, not cut at SURE
     matrix = noise_matrix(parts, wrong, counts.confident, rng)
     draws = tuple(np.where(differs, chance(best_logits(fitted, ratios, rng)), 0.0) for _ in range(_DRAWS))
-    return Examined(sites, parts, rows, scores, chances, reasons, order, matrix, diagnosis, fitted, draws, labelled)
+    told = (order, matrix, diagnosis, fitted, draws, labelled, off)
+    return Examined(sites, parts, rows, scores, chances, reasons, *told)
 
 
 def _order(scores: Floats, parts: Parts) -> Ints:

@@ -16,7 +16,8 @@ from mapmend.audit.folds import cross_fit
 from mapmend.audit.given import judged_by_model
 from mapmend.audit.held_out import Judged
 from mapmend.audit.label_files import label_files
-from mapmend.audit.objects import ACCEPT, Listed, write_layer, write_rasters
+from mapmend.audit.mending import KEPT, REPLACED, choices_of
+from mapmend.audit.objects import ACCEPT, REJECT, Listed, write_layer, write_rasters
 from mapmend.audit.page import write_page
 from mapmend.audit.record import AuditResult, LabelFile, Record, record_of, same_record
 from mapmend.audit.review import recalibrated
@@ -146,7 +147,9 @@ class _Task:
             (out / RECORD).unlink(missing_ok=True)
         place = np.full(len(found.parts), -1)
         place[rows] = np.arange(len(rows))
-        polygons = write_rasters(found.sites, found.rows, place, found.chances, self.legend, out, work)
+        choices = choices_of(found)
+        choices[rows[listed.verdicts == ACCEPT]], choices[rows[listed.verdicts == REJECT]] = REPLACED, KEPT
+        polygons, mended = write_rasters(found, place, choices, self.legend, out, work)
         write_layer(listed, polygons, found.sites, self.legend, out, record.to_text())
         budget = found.budget(np.random.default_rng([settings.seed, 0xB0D6E7]))
         result = AuditResult(
@@ -161,6 +164,7 @@ class _Task:
             listed=len(rows),
             reviewed=int((listed.verdicts != "").sum()),
             expected=float(found.chances.sum()),
+            mended=mended,
             diagnosis=found.diagnosis,
             matrix=found.matrix,
             budget=budget,

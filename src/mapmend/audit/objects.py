@@ -1,4 +1,4 @@
-"""The suspicious objects as files: a layer to review, a table, and two rasters beside them."""
+"""The suspicious objects as files: a layer to review, a table, and three rasters beside them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ import shapely
 from affine import Affine
 from pyproj import Transformer
 
+from mapmend.audit.examining import Examined
 from mapmend.audit.held_out import Bytes
 from mapmend.audit.measuring import View, parts_of
+from mapmend.audit.mending import Choices, mended
 from mapmend.audit.table import Parts
 from mapmend.audit.views import SiteViews
 from mapmend.change.patches import Floats, Ints
@@ -26,12 +28,15 @@ from mapmend.core.durable import replace_file
 from mapmend.core.grid import Grid, full_window, make_grid
 from mapmend.core.legend import NODATA, Legend
 from mapmend.core.stored import STEPS
+from mapmend.data.sites import PreparedSite
 from mapmend.raster.style import polygon_style, write_qml
 from mapmend.raster.vector_writing import geopackage_writer
 from mapmend.raster.writing import TiledWriter, write_cog
 
 LAYER = "audit"
 ACCEPT, REJECT = "accept", "reject"
+
+_RASTERS = ("proposed", "suspicion", "mended")
 
 _FIELDS: dict[str, type] = {
     "rank": int,
@@ -146,54 +151,59 @@ def layer_grid(grids: Sequence[Grid]) -> Grid:
 
 
 def write_rasters(
-    sites: Sequence[SiteViews],
-    rows: Sequence[Sequence[Ints]],
+    found: Examined,
     listed: Ints,
-    chances: Floats,
+    choices: Choices,
     legend: Legend,
     out: Path,
     work: Path,
-) -> npt.NDArray[np.object_]:
-    """Write each site's `proposed.tif` and `suspicion.tif`; the polygons of the listed objects, in pixel coordinates.
+) -> tuple[npt.NDArray[np.object_], int]:
+    """Write each site's `proposed.tif`, `suspicion.tif` and `mended.tif`.
 
     Args:
-        sites: that were judged.
-        rows: for each site and strip the row of the table for each part of the strip, -1 for small ones.
-        listed: for each row of the table its place in the list, -1 for what is not listed.
-        chances: P(wrong) of each row; 0 where no other class is proposed.
+        found: in the sites' labels.
+        listed: for each part its place in the list, -1 for what is not listed.
+        choices: what becomes of each part in the mended label.
         legend: of the labels.
         out: folder; where there are several sites, each has its own in it.
         work: folder for strips.
+
+    Returns:
+        the polygons of the listed objects, in pixel coordinates, and how many pixels of the labels were mended.
 
     Raises:
         DiskError, RasterError: a file cannot be written.
     """
     pieces: dict[int, list[shapely.Polygon]] = {}
     # one place more, at -1, for parts that are too small
-    place_of, chance_of = np.append(listed, -1), np.append(chances, 0.0)
-    for site, of_site in zip(sites, rows, strict=True):
+    place_of, chance_of = np.append(listed, -1), np.append(found.chances, 0.0)
+    pixels, halo = 0, max(map(abs, found.shift))
+    for site, of_site in zip(found.sites, found.rows, strict=True):
         grid = site.judged.site.grid
-        folder = out if len(sites) == 1 else out / site.judged.site.name / (site.judged.site.date or "undated")
+        folder = raster_folder(out, site.judged.site, alone=len(found.sites) == 1)
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            names = ("proposed", "suspicion")
             files = [
                 stack.enter_context(TiledWriter(work / f"{name}.tif", grid, 1, "uint8", NODATA, "lzw"))
-                for name in names
+                for name in _RASTERS
             ]
             for window, row_of in zip(site.strips(), of_site, strict=True):
-                view = site.view(window)
+                view = site.view(window, halo)
                 patches = parts_of(view, legend)
                 places = place_of[row_of]
                 for polygon, patch in zip(*trace(window, patches, places >= 0), strict=True):
                     pieces.setdefault(int(places[patch]), []).append(polygon)
                 suspicion = np.full(window.height * window.width, NODATA, np.uint8)
                 suspicion[patches.at] = np.rint(STEPS * chance_of[row_of])[patches.label]
-                for file, strip in zip(files, (proposed_ids(view, legend), suspicion), strict=True):
-                    file.write(window, strip.reshape(window.height, window.width))
-        for name in names:
+                better = mended(view, legend, row_of, choices, found.shift)
+                pixels += int((better != view.label[view.own]).sum())
+                likely = suspicion.reshape(window.height, window.width)
+                strips = (proposed_ids(view, legend), likely, legend.id_lut[better])
+                for file, strip in zip(files, strips, strict=True):
+                    file.write(window, strip)
+        for name in _RASTERS:
             source, path = [(work / f"{name}.tif", full_window(grid))], folder / f"{name}.tif"
-            of_classes = legend if name == "proposed" else None
+            of_classes = None if name == "suspicion" else legend
             write_cog(
                 source,
                 grid,
@@ -208,15 +218,20 @@ def write_rasters(
                 write_qml(path.with_suffix(".qml"), of_classes)
             (work / f"{name}.tif").unlink()
     polygons = np.empty(int((listed >= 0).sum()), object)
-    for place, found in pieces.items():
-        polygons[place] = found[0] if len(found) == 1 else shapely.union_all(found)
-    return polygons
+    for place, of_part in pieces.items():
+        polygons[place] = of_part[0] if len(of_part) == 1 else shapely.union_all(of_part)
+    return polygons, pixels
+
+
+def raster_folder(out: Path, site: PreparedSite, *, alone: bool) -> Path:
+    """Where the rasters of a site are: in the audit's own folder, if no other site was judged."""
+    return out if alone else out / site.name / (site.date or "undated")
 
 
 def proposed_ids(view: View, legend: Legend) -> Bytes:
-    """Legend ids of the proposed classes, 255 where there are none."""
-    known = view.probabilities[0] != NODATA
-    ids: Bytes = np.where(known, legend.id_lut[view.probabilities.argmax(axis=0)], NODATA).astype(np.uint8)
+    """Legend ids of the proposed classes of the view's own pixels, 255 where there are none."""
+    probabilities = view.probabilities[:, *view.own]
+    ids: Bytes = legend.id_lut[np.where(probabilities[0] != NODATA, probabilities.argmax(axis=0), NODATA)]
     return ids
 
 

@@ -97,6 +97,7 @@ class AuditResult:
         listed: objects in the files.
         reviewed: verdicts that were taken into account.
         expected: suspicious objects that are wrong, as far as can be told.
+        mended: pixels of the labels that have another class in `mended.tif`.
         diagnosis: of the noise.
         matrix: of the noise.
         budget: what looking finds.
@@ -115,6 +116,7 @@ class AuditResult:
     listed: int
     reviewed: int
     expected: float
+    mended: int
     diagnosis: Diagnosis
     matrix: NoiseMatrix
     budget: tuple[Budget, ...]

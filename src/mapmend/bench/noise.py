@@ -16,11 +16,13 @@ from filelock import FileLock, Timeout
 
 from mapmend.accuracy.confusion import ConfusionMatrix
 from mapmend.accuracy.metrics import map_metrics
+from mapmend.audit.job import AUDIT, audit_project
+from mapmend.audit.objects import raster_folder
 from mapmend.bench.compare import Line, compare
 from mapmend.bench.ground import SIZE, Ground, landscape_ground, project_ground
 from mapmend.bench.noises import NOISES, Noise, parse_noises
 from mapmend.bench.planting import Planted, plant
-from mapmend.bench.presets import BASELINE, Preset, choose
+from mapmend.bench.presets import BASELINE, MENDED, Preset, choose
 from mapmend.bench.trials import Trials
 from mapmend.core.durable import typed_faults
 from mapmend.core.errors import JobError, ProjectError
@@ -155,9 +157,17 @@ def _trial(project: Project, wrong: float, out: Path, key: Mapping[str, Any], de
     """Train, map and score; the folder of the work is removed at the end."""
     folder = out / "work" / _slug("-".join(map(str, key.values())))
     started = time.monotonic()
-    run(project, folder, device=device)
+    if key["method"] == MENDED:
+        audit_project(project, folder, device=device)
+    else:
+        run(project, folder, device=device)
     jobs = map_jobs(project, folder)
-    found = score([Shown(job.site, job.folder / "class.tif") for job in jobs], project.legend, project.aoi)
+    if key["method"] == MENDED:
+        files = [raster_folder(folder / AUDIT, job.site, alone=len(jobs) == 1) / "mended.tif" for job in jobs]
+    else:
+        files = [job.folder / "class.tif" for job in jobs]
+    shown = [Shown(job.site, file) for job, file in zip(jobs, files, strict=True)]
+    found = score(shown, project.legend, project.aoi)
     assert found is not None and found.label is not None
     result = {
         "wrong": wrong,

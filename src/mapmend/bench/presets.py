@@ -15,9 +15,13 @@ Preset = Mapping[str, Any]
 BASELINE = "ce_ema"
 """What every other preset is compared with."""
 
+MENDED = "mended"
+"""No map, but the label itself: what `audit` finds more likely wrong than right is replaced."""
+
 PRESETS: Mapping[str, Preset] = {
     "ce": {"ema_decay": 0},
     BASELINE: {},
+    MENDED: {},
     "c2fnet": {"method": "c2fnet"},
     "c2fnet_published": {"method": "c2fnet", "robust": "none", "everywhere": 0, "plain_first": 0.1},
     "beliefs": {"robust": "posterior", "head": "cosine"},
