@@ -119,6 +119,10 @@ class PredictSettings:
         views: how often a window is looked at, and the mean taken: once, in its four flips, turned as well (8), or
             flipped at six sizes from half to one and three quarters (24). It costs as many predictions; 24 cost 35.
         suppress: classes that the map never shows, such as a background: what is left shares their probability.
+        prior: none, the image alone says what is where; or label, a place's own label counts as well, as far as it can
+            be believed: a map that mends it. Places without a label are mapped from their images.
+        doubt: share of the belief that such a label does not give to its class but to all as they are frequent; where
+            its crosswalk has a mixture of classes for a code, that is the belief.
     """
 
     window: Annotated[int, Field(ge=32)] | None = None
@@ -135,6 +139,8 @@ class PredictSettings:
     risk: Annotated[float, Field(gt=0, lt=1)] = 0.05
     views: Literal[1, 4, 8, 24] = 1
     suppress: tuple[str, ...] = ()
+    prior: Literal["none", "label"] = "none"
+    doubt: Annotated[float, Field(ge=0, lt=1)] = 0.2
 
 
 @settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from mapmend.beforehand import check_beforehand
 from mapmend.certain import CertainMap, WantedCertain, of_model, of_reference, write_certain
 from mapmend.change.job import change_maps
 from mapmend.change.record import ChangeResult
-from mapmend.core.errors import JobError, ManifestError, ModelError
+from mapmend.core.errors import JobError, ManifestError, ModelError, ProjectError
 from mapmend.core.legend import Legend
 from mapmend.core.manifest import two_dates
 from mapmend.core.sensor import Sensor
@@ -23,7 +23,7 @@ from mapmend.data.prepare import prepare
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
 from mapmend.data.sites import Prepared, load_prepared
 from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
-from mapmend.nn.model_folder import ModelCard, read_card
+from mapmend.nn.model_folder import ModelCard, learned_shares, read_card
 from mapmend.predict.assembled import Tricks, assembled_predictor
 from mapmend.predict.augmented import Views
 from mapmend.predict.backends.choose import Backend, on_backend
@@ -33,6 +33,7 @@ from mapmend.predict.executors.ray import Ray
 from mapmend.predict.executors.shard import Shard
 from mapmend.predict.job import MapResult, estimate_scene, predict_scene, predict_shard
 from mapmend.predict.predictor import Precision, Predictor
+from mapmend.predict.prior import LabelPrior, prior_of
 from mapmend.predict.scene import Scene
 from mapmend.project import Project
 from mapmend.pseudo.job import PseudoResult
@@ -161,14 +162,48 @@ def _mapping(project: Project, out: Path, options: PredictOptions) -> _Mapping:
     jobs, settings = map_jobs(project, out), project.predict_settings()
     backend = options.backend or settings.backend
     predictor = on_backend(project_predictor(project, out, options), backend, [job.folder for job in jobs])
-    card = read_card((options.models or predicting_models(project, out))[0])
+    models = options.models or predicting_models(project, out)
+    card = read_card(models[0])
     modalities, aoi = _modalities(card), options.aoi or project.aoi
     layers = {
         "block": options.block,
         "probabilities": _probabilities(project, options),
         "entropy": options.entropy or settings.entropy,
     }
-    return _Mapping(jobs, lambda job: job.scene(aoi, modalities, partial=card.spec.partial), predictor, layers)
+    prior_of_job = _prior_of_job(project, jobs, predictor, models)
+
+    def scene_of(job: MapJob) -> Scene:
+        return replace(job.scene(aoi, modalities, partial=card.spec.partial), prior=prior_of_job(job))
+
+    return _Mapping(jobs, scene_of, predictor, layers)
+
+
+def _prior_of_job(
+    project: Project, jobs: Sequence[MapJob], predictor: Predictor, models: Sequence[Path]
+) -> Callable[[MapJob], LabelPrior | None]:
+    """What the label of each job's site says, where it is to count.
+
+    Raises:
+        ProjectError: a map of two dates, classes that are not the project's, or no site with a label.
+        ModelError: a model does not say how common each class was in its labels.
+    """
+    settings = project.predict_settings()
+    if settings.prior == "none":
+        return lambda job: None
+
+    def refused(what: str, fix: str) -> ProjectError:
+        return ProjectError(f"`prior: label` {what}", where=project.path, fix=fix)
+
+    if any(job.before is not None for job in jobs):
+        raise refused("goes with maps of one date", "set `dates: latest`, or leave it out")
+    if predictor.legend != project.legend:
+        raise refused("wants a model of the project's legend", "name another model, or leave it out")
+    if settings.certain:
+        raise refused("has no three-state maps", "leave out `certain`, whose thresholds are the model's alone")
+    if all(job.site.label is None for job in jobs):
+        raise refused("finds no site with a label", "give the manifest a `label`, or leave it out")
+    learned = learned_shares(models)
+    return lambda job: prior_of(job.site, learned, settings.doubt)
 
 
 def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[str, Path]:

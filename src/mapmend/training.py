@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from torch.utils.data import Dataset
 
 from mapmend.calibrate import calibrate
 from mapmend.core.errors import LabelError, ManifestError, ProjectError
-from mapmend.core.grid import ground_pixel_size
 from mapmend.core.places import TRAINED_ON, TrainedPlace, merged, trained_places
 from mapmend.core.provenance import file_hash, provenance
 from mapmend.core.sensor import Sensor
@@ -31,7 +29,7 @@ from mapmend.losses.distortion import distortion
 from mapmend.maps import PREPARED
 from mapmend.methods.method import Batch, Method
 from mapmend.nn.build import build_network
-from mapmend.nn.model_folder import CLASS_PIXELS, ModelCard, load_model, model_hash, read_card, save_model
+from mapmend.nn.model_folder import CLASS_SHARES, ModelCard, load_model, model_hash, read_card, save_model
 from mapmend.nn.spec import NetworkSpec
 from mapmend.nn.warm_start import warm_start
 from mapmend.project import DataSettings, Project
@@ -58,7 +56,8 @@ class Given:
         training: samples, or by loader.
         validation: windows that validate; may be empty.
         counts: trainable labelled pixels per class.
-        frequencies: of the classes, where the network is to know them.
+        shares: of the classes in what is learned: labels, or the mixtures that their product stands for.
+        frequencies: the same, where the network is to know them.
         config: of the method, with what depends on the labels filled in.
     """
 
@@ -67,6 +66,7 @@ class Given:
     training: Dataset[Any] | Mapping[str, Dataset[Any]]
     validation: ValidationSet | PairValidationSet
     counts: Sequence[int]
+    shares: tuple[float, ...]
     frequencies: tuple[float, ...]
     config: Any
 
@@ -151,7 +151,8 @@ def _of_parts(project: Project, prepared: Prepared, parts: Sequence[SitePart]) -
         others = unlabelled_sites(prepared.sites)
         loaders = {**loaders, UNLABELLED: UnlabelledSet(others, legend, data.crop, loop.seed)}
         sites += others
-    return Given(sites, parts, loaders, validation, tuple(map(int, training.counts)), frequencies, own)
+    counts = tuple(map(int, training.counts))
+    return Given(sites, parts, loaders, validation, counts, training.shares(), frequencies, own)
 
 
 def _of_pairs(project: Project, prepared: Prepared) -> Given:
@@ -165,7 +166,8 @@ def _of_pairs(project: Project, prepared: Prepared) -> Given:
         unlabelled=UNLABELLED in method.loaders,
         change_alone=method.change_alone(own),
     )
-    return Given(found.sites, found.parts, found.training, found.validation, found.counts, (), own)
+    shares = tuple(round(count / max(sum(found.counts), 1), 6) for count in found.counts)
+    return Given(found.sites, found.parts, found.training, found.validation, found.counts, shares, (), own)
 
 
 def _train(
@@ -247,7 +249,7 @@ def _train(
     made = {**provenance(config, seed=loop.seed, inputs=[out / PREPARED]), **start, "seconds": round(result.seconds, 1)}
     made[TRAINED_ON] = [place.to_dict() for place in merged(places)]
     made[LABELS] = _labels_seen(parts, start_from)
-    made[CLASS_PIXELS] = list(given.counts)
+    made[CLASS_SHARES] = list(given.shares)
     if asked != "none":
         calibrated = calibrate(network, card, parts, legend, asked, training_folder, loop.seed)
         console.print(f"calibration: {calibrated.describe()}", soft_wrap=True, highlight=False)
@@ -300,14 +302,7 @@ def _labels_seen(parts: Sequence[SitePart], start_from: Path | None) -> list[dic
 
 def _label_ratio(sites: Sequence[PreparedSite]) -> float | None:
     """A label's pixel in pixels of the image, the largest of the sites; None where no label's pixel is known."""
-    ratios = []
-    for site in sites:
-        side = math.prod(ground_pixel_size(site.grid)) ** 0.5
-        if site.label_grid is not None:
-            ratios.append(math.prod(ground_pixel_size(site.label_grid)) ** 0.5 / side)
-        elif site.label_gsd is not None:
-            ratios.append(site.label_gsd / side)
-    return max(ratios, default=None)
+    return max((ratio for site in sites if (ratio := site.label_ratio) is not None), default=None)
 
 
 def _modalities(sites: Sequence[PreparedSite]) -> dict[str, Sensor]:

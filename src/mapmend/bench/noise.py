@@ -22,7 +22,7 @@ from mapmend.bench.compare import Line, compare
 from mapmend.bench.ground import SIZE, Ground, landscape_ground, project_ground
 from mapmend.bench.noises import NOISES, Noise, parse_noises
 from mapmend.bench.planting import Planted, plant
-from mapmend.bench.presets import BASELINE, MENDED, Preset, choose
+from mapmend.bench.presets import BASELINE, MENDED, WITH_LABEL, Preset, choose
 from mapmend.bench.trials import Trials
 from mapmend.core.durable import typed_faults
 from mapmend.core.errors import JobError, ProjectError
@@ -75,7 +75,7 @@ def bench_noise(
         out: folder of labels and results.
         project: whose labels of trust `reference` are right; None generates a landscape for each seed.
         noises: as of `parse_noises`.
-        methods: names of presets.
+        methods: names of presets, with `+label` after them or not.
         presets: YAML file of more of them.
         seeds: of noise and training, and of the landscape.
         steps: of training; the project's own, or those of the landscape, where None.
@@ -133,7 +133,8 @@ def _posed(ground: Ground, planted: Planted, preset: Preset, steps: int | None, 
     train = {"validation_share": 0, **ground.train, **preset, "calibration": "none"}
     if steps is not None:
         train["steps"] = steps
-    project = replace(planted.project, steps={"train": train, "predict": dict(ground.predict)})
+    prior = {"prior": "label"} if name.endswith(WITH_LABEL) else {}
+    project = replace(planted.project, steps={"train": train, "predict": {**ground.predict, **prior}})
     try:
         count = project.train_settings()[3].steps
     except ProjectError as fault:

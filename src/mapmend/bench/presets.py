@@ -18,6 +18,9 @@ BASELINE = "ce_ema"
 MENDED = "mended"
 """No map, but the label itself: what `audit` finds more likely wrong than right is replaced."""
 
+WITH_LABEL = "+label"
+"""After a preset's name: mapped with `prior: label`, so that the label counts beside the image."""
+
 PRESETS: Mapping[str, Preset] = {
     "ce": {"ema_decay": 0},
     BASELINE: {},
@@ -41,7 +44,7 @@ def choose(names: Sequence[str], own: Path | None = None) -> dict[str, Preset]:
     """Presets by name, each once, in the order that is asked for.
 
     Args:
-        names: of shipped presets and of those in `own`.
+        names: of shipped presets and of those in `own`, `WITH_LABEL` after them or not.
         own: YAML file of presets, name → train settings; they may not take a shipped name.
 
     Raises:
@@ -55,6 +58,6 @@ def choose(names: Sequence[str], own: Path | None = None) -> dict[str, Preset]:
             raise ProjectError(f"'{name}' is no mapping of train settings", where=own, fix=f"{name}: {{robust: sce}}")
         known[name] = dict(given or {})
     for name in names:
-        if name not in known:
+        if name.removesuffix(WITH_LABEL) not in known or name == MENDED + WITH_LABEL:
             raise ProjectError(f"unknown method '{name}'", where="--methods", fix=suggestion(name, known))
-    return {name: known[name] for name in names}
+    return {name: known[name.removesuffix(WITH_LABEL)] for name in names}

@@ -173,6 +173,11 @@ class TrainingSet(Dataset[Sample]):
         self._offsets = np.concatenate([[0], ends[:-1]])
         self._cumulative = np.cumsum(np.concatenate([s.cells.ravel() for s in surveys]))
 
+    def shares(self) -> tuple[float, ...]:
+        """Share of each class in what samples teach: their labels, or `shares` where they hold it."""
+        taught = self._beliefs if self._shares else self.counts
+        return tuple(round(float(share), 6) for share in taught / taught.sum())
+
     def frequencies(self) -> tuple[float, ...]:
         """Share of each class in the labels, or in the mixtures that their product stands for; none below 1e-4."""
         shares = np.maximum(self._beliefs / self._beliefs.sum(), _RAREST)

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from mapmend.core.durable import replace_json
 from mapmend.core.errors import JobError
-from mapmend.core.grid import Grid, grid_from_dict, grid_to_dict
+from mapmend.core.grid import Grid, grid_from_dict, grid_to_dict, ground_pixel_size
 from mapmend.core.legend import Legend, load_legend
 from mapmend.core.sensor import Sensor
 from mapmend.raster.reading import ImageSource
@@ -86,6 +86,14 @@ class PreparedSite:
     def sources(self) -> tuple[ImageSource, ...]:
         """The images' sources, one a modality."""
         return tuple(image.source for image in self.images)
+
+    @property
+    def label_ratio(self) -> float | None:
+        """The label's own pixel in pixels of the image; None where nobody knows it."""
+        side = math.prod(ground_pixel_size(self.grid)) ** 0.5
+        if self.label_grid is not None:
+            return math.prod(ground_pixel_size(self.label_grid)) ** 0.5 / side
+        return None if self.label_gsd is None else self.label_gsd / side
 
 
 @dataclass(frozen=True)

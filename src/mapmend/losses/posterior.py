@@ -21,8 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_NEVER = 1e-5  # of a prior: no belief is so sure that no image could move it
-_RAREST = 1e-4  # of a class's share of the map, by which is divided
+NEVER = 1e-5  # of a prior: no belief is so sure that no image could move it
+RAREST = 1e-4  # of a class's share of the map, by which is divided
+_CERTAIN = 0.995  # shares above this are a label taken at its word
 _TAKES = 0.05  # what a batch adds to the running mean
 
 
@@ -82,6 +83,27 @@ def running_mean(shares: Tensor, target: Tensor, before: Tensor, *, ignore_index
     return torch.lerp(before, mean, torch.where(before.any(), _TAKES, 1.0) * labelled.any())
 
 
+def believed(shares: Tensor, labelled: Tensor, frequency: Tensor, doubt: float, blur: float) -> Tensor:
+    """What is believed of each pixel before the image is looked at: nothing for certain.
+
+    Args:
+        shares: B×K×H×W, what the label, or the mixtures of its product, say.
+        labelled: B×H×W, whether a pixel has a label.
+        frequency: of the classes, K; over them it sums to one.
+        doubt: share of the belief that a label without mixtures gives to all classes as they are frequent.
+        blur: standard deviation, in pixels, of how far off a label may lie; 0 for none.
+    """
+    doubted = doubt * (shares.amax(1, keepdim=True) > _CERTAIN)
+    if blur:
+        shares = blurred(shares, labelled, blur)
+    return (1 - doubted) * shares + doubted * frequency.view(1, -1, 1, 1)
+
+
+def blur_reach(sigma: float) -> int:
+    """How many pixels away a label still counts where beliefs are blurred."""
+    return math.ceil(2 * sigma)
+
+
 def blurred(shares: Tensor, labelled: Tensor, sigma: float) -> Tensor:
     """Beliefs about pixels whose labels may lie some way off: the Gaussian mean of those around, where there are any.
 
@@ -93,8 +115,9 @@ def blurred(shares: Tensor, labelled: Tensor, sigma: float) -> Tensor:
     Returns:
         B×K×H×W; over the classes they sum to one where the shares do and a label is near.
     """
-    reach = math.ceil(2 * sigma)
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=shares.device) / sigma) ** 2)
+    reach = blur_reach(sigma)
+    places = torch.arange(-reach, reach + 1, device=shares.device, dtype=shares.dtype)
+    kernel = torch.exp(-0.5 * (places / sigma) ** 2)
     there = labelled[:, None].to(shares)
     layers = torch.cat([shares * there, there], 1)
     flat = layers.reshape(-1, 1, *layers.shape[-2:])
@@ -106,4 +129,4 @@ def blurred(shares: Tensor, labelled: Tensor, sigma: float) -> Tensor:
 
 def _joint(log_q: Tensor, prior: Tensor, marginal: Tensor) -> Tensor:
     shape = (1, -1, *[1] * (log_q.ndim - 2))
-    return log_q + prior.float().clamp(min=_NEVER).log() - marginal.clamp(min=_RAREST).log().view(shape)
+    return log_q + prior.float().clamp(min=NEVER).log() - marginal.clamp(min=RAREST).log().view(shape)

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mapmend.losses.posterior import belief_likelihood, blurred, posterior, running_mean
+from mapmend.losses.posterior import belief_likelihood, believed, posterior, running_mean
 from mapmend.losses.robust import mixture_cross_entropy
 from mapmend.methods.robust_settings import RobustSettings
-
-_CERTAIN = 0.995  # shares above this are a label taken at its word
 
 
 class Beliefs(nn.Module):
@@ -83,7 +81,4 @@ class Beliefs(nn.Module):
         if shares is None:
             label = mask.where(mask != 255, 0)
             shares = nn.functional.one_hot(label, len(self.frequency)).movedim(-1, 1).float()
-        doubt = self.config.doubt * (shares.amax(1, keepdim=True) > _CERTAIN)
-        if self.config.blur:
-            shares = blurred(shares, mask != 255, self.config.blur)
-        return (1 - doubt) * shares + doubt * self.frequency.view(1, -1, 1, 1)
+        return believed(shares, mask != 255, self.frequency, self.config.doubt, self.config.blur or 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,8 +29,8 @@ _MOST_CARD_BYTES = 64 * 2**20  # provenance may list many inputs; what is larger
 _AGAIN = "copy or train the model again"
 
 
-CLASS_PIXELS = "class_pixels"
-"""In a card's provenance: how many pixels of each class the labels had that were learned from."""
+CLASS_SHARES = "class_shares"
+"""In a card's provenance: share of each class in the labels that were learned from."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,23 @@ def read_card(folder: str | Path) -> ModelCard:
         ModelError: as `load_model`.
     """
     return _card(_read(Path(folder))[0], Path(folder))
+
+
+def learned_shares(models: Sequence[Path]) -> tuple[float, ...]:
+    """Class shares in the labels that models learned from, their mean.
+
+    Raises:
+        ModelError: as `load_model`, or a card does not say them.
+    """
+    every = []
+    for model in models:
+        shares = read_card(model).provenance.get(CLASS_SHARES)
+        if not isinstance(shares, list) or not any(shares):
+            raise ModelError(
+                "does not say how common each class was in its labels", where=model, fix="train it again with labels"
+            )
+        every.append([float(share) for share in shares])
+    return tuple(sum(of_class) / len(every) for of_class in zip(*every, strict=True))
 
 
 def model_hash(folder: str | Path) -> str:

@@ -13,7 +13,7 @@ from mapmend.core.classes import NODATA
 from mapmend.core.errors import ModelError
 from mapmend.core.grid import Grid, Window
 from mapmend.core.stored import STEPS
-from mapmend.predict.calibrated import calibrated
+from mapmend.predict.calibrated import calibrated, weighed
 from mapmend.predict.entropy import normalised_entropy
 from mapmend.predict.lattice import Lattice
 
@@ -43,6 +43,8 @@ class RowBlend:
         probabilities: indices of the classes whose probability at the later date is wanted.
         entropy: whether the later date's is wanted.
         disagreement: whether the last channel is that of an ensemble's members, and wanted.
+        prior: for one date, K×H×W weights of the classes in rows of the block, by which their calibrated probabilities
+            are multiplied.
     """
 
     def __init__(
@@ -57,11 +59,13 @@ class RowBlend:
         probabilities: Sequence[int] = (),
         entropy: bool = False,
         disagreement: bool = False,
+        prior: Callable[[Window], torch.Tensor] | None = None,
     ) -> None:
         self._block, self._grid, self._lattice, self._classes = block, grid, lattice, classes
         self._change_of, self._channels = change_of, channels or classes
         self._calibration, self._probabilities, self._entropy = calibration, tuple(probabilities), entropy
-        self._disagreement = disagreement
+        self._disagreement, self._prior = disagreement, prior
+        self._keeps_classes = prior is None and (calibration is None or calibration.keeps_classes)
         taper = torch.from_numpy(lattice.taper())
         self._taper = taper[:, None] * taper[None, :]
         self._row: int | None = None
@@ -103,11 +107,16 @@ class RowBlend:
             return [np.full(wanted.shape[1:], NODATA, np.uint8) for _ in range(count)]
         sums, total = self.sums(row, window)
         masks = torch.from_numpy(wanted).to(sums.device)
-        if self._calibration is None and not self._entropy:
+        if self._calibration is None and not self._entropy and self._prior is None:
             return self._reduced(sums, total, masks)
+        weights = self._prior(window).to(sums.device) if self._prior is not None else None
         rows = max(1, _AT_ONCE // (self._channels * window.width))
         parts = [slice(start, start + rows) for start in range(0, window.height, rows)]
-        reduced = [self._reduced(sums[:, part], total[part], masks[:, part]) for part in parts]
+        weights_of = [weights[:, part] if weights is not None else None for part in parts]
+        reduced = [
+            self._reduced(sums[:, part], total[part], masks[:, part], of_part)
+            for part, of_part in zip(parts, weights_of, strict=True)
+        ]
         return [np.concatenate(of_layer) for of_layer in zip(*reduced, strict=True)]
 
     def sums(self, row: int, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,10 +132,12 @@ class RowBlend:
         total = (rows[:, None] * self._cols[None, :]).to(device)
         return self._sums[:, first : first + window.height], total
 
-    def _reduced(self, sums: torch.Tensor, total: torch.Tensor, masks: torch.Tensor) -> list[Bytes]:
-        """The layers of `finish` from sums, weights and where each date is wanted."""
+    def _reduced(
+        self, sums: torch.Tensor, total: torch.Tensor, masks: torch.Tensor, prior: torch.Tensor | None = None
+    ) -> list[Bytes]:
+        """The layers of `finish` from sums, weights and where each date is wanted, and the prior's weights."""
         dates = [slice(number * self._classes, (number + 1) * self._classes) for number in range(len(masks))]
-        better = [calibrated(sums[date] / total, self._calibration) for date in dates] if self._calibration else []
+        better = [self._better(sums[date] / total, prior) for date in dates] if self._calibration or self._prior else []
         layers = []
         for number in reversed(range(len(masks))):
             best, index = self._best(sums[dates[number]], total, better[number] if better else None)
@@ -146,11 +157,16 @@ class RowBlend:
             layers.append(_masked(_steps(sums[-1] / total), masks[-1]))
         return layers
 
+    def _better(self, means: torch.Tensor, prior: torch.Tensor | None) -> torch.Tensor:
+        """Probabilities K×H×W, calibrated, and weighed by what is known beforehand."""
+        p = calibrated(means, self._calibration) if self._calibration is not None else means
+        return p if prior is None else weighed(p, prior)
+
     def _best(
         self, sums: torch.Tensor, total: torch.Tensor, better: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The largest probability H×W, which may be overwritten, and its class; `better` is calibrated."""
-        if better is not None and self._calibration is not None and not self._calibration.keeps_classes:
+        if better is not None and not self._keeps_classes:
             return _largest(better)
         best, index = _largest(sums)
         return (best.div_(total) if better is None else better.amax(dim=0)), index

@@ -13,17 +13,29 @@ def calibrated(means: torch.Tensor, calibration: Calibration) -> torch.Tensor:
     In float64, where the device has it: powers and logarithms differ in their last digit with the place of a number in
     a vector, and in float32 some of these differences would show in a map's bytes.
     """
-    p = means.to(torch.float32 if means.device.type == "mps" else torch.float64)
+    p = _exact(means)
     if calibration.kind == "temperature":
-        weighed: torch.Tensor = p.pow(1 / calibration.temperature)
+        scaled: torch.Tensor = p.pow(1 / calibration.temperature)
     elif calibration.kind == "vector":
         scores = p.clamp(min=LEAST).log_()
         scores.mul_(_column(calibration.weights, p)).add_(_column(calibration.biases, p))
-        weighed = scores.sub_(scores.amax(dim=0)).exp_()
+        scaled = scores.sub_(scores.amax(dim=0)).exp_()
     else:
-        weighed = torch.stack([_looked_up(one, table) for one, table in zip(p, calibration.tables, strict=True)])
-    total = weighed.sum(dim=0).clamp_(min=torch.finfo(weighed.dtype).tiny)
-    return weighed.div_(total)
+        scaled = torch.stack([_looked_up(one, table) for one, table in zip(p, calibration.tables, strict=True)])
+    return _normalised(scaled)
+
+
+def weighed(p: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Probabilities K×H×W in proportion to others times weights K×H×W; as for calibration, in float64 if possible."""
+    return _normalised(_exact(p) * weights)
+
+
+def _normalised(values: torch.Tensor) -> torch.Tensor:
+    return values.div_(values.sum(dim=0).clamp_(min=torch.finfo(values.dtype).tiny))
+
+
+def _exact(p: torch.Tensor) -> torch.Tensor:
+    return p.to(torch.float32 if p.device.type == "mps" else torch.float64)
 
 
 def _column(values: tuple[float, ...], like: torch.Tensor) -> torch.Tensor:

@@ -70,7 +70,7 @@ def estimate_job(predictor: Predictor, scene: Scene, blocks: Sequence[Block], la
         pixels=_pixels(blocks),
         seconds=calls * seconds,
         disk=disk_bytes(blocks, layers),
-        memory=_peak() + _rows_bytes(predictor, reader, blocks) + batches,
+        memory=_peak() + _rows_bytes(predictor, scene, reader, blocks) + batches,
     )
 
 
@@ -80,7 +80,7 @@ def check_memory(predictor: Predictor, scene: Scene, blocks: Sequence[Block]) ->
     Raises:
         ProjectError: they do not.
     """
-    needed, free = _rows_bytes(predictor, SceneReader(scene), blocks), _free()
+    needed, free = _rows_bytes(predictor, scene, SceneReader(scene), blocks), _free()
     if free is not None and needed > free:
         widest = max(block.window.width for block in blocks)
         raise ProjectError(
@@ -90,12 +90,13 @@ def check_memory(predictor: Predictor, scene: Scene, blocks: Sequence[Block]) ->
         )
 
 
-def _rows_bytes(predictor: Predictor, reader: SceneReader, blocks: Sequence[Block]) -> int:
-    """Memory of one row of windows: running sums, stored pixels and their validity, twice while they move."""
+def _rows_bytes(predictor: Predictor, scene: Scene, reader: SceneReader, blocks: Sequence[Block]) -> int:
+    """Memory of one row of windows: running sums, stored pixels and their validity, twice while they move, priors."""
     side = predictor.lattice.size
     widest = max(block.window.width for block in blocks) + 2 * side
     stored = reader.dtype.itemsize * sum(reader.counts) + 2 * len(reader.counts)
-    return side * widest * (4 * channels(predictor) + 2 * stored)
+    priors = 20 * len(predictor.legend) if scene.prior is not None else 0  # weights, and what they are made from
+    return side * widest * (4 * channels(predictor) + 2 * stored + priors)
 
 
 def _free() -> int | None:

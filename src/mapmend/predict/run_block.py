@@ -24,6 +24,7 @@ from mapmend.predict.blocks import TILE, Block, batch_size
 from mapmend.predict.layers import Layers
 from mapmend.predict.pair import change_of, channels, disagrees
 from mapmend.predict.predictor import Predictor
+from mapmend.predict.prior import PriorReader
 from mapmend.predict.scene import Scene, SceneReader
 from mapmend.predict.strips import Batch, RowOfWindows, read_batches
 from mapmend.raster.writing import TiledWriter
@@ -92,6 +93,7 @@ def run_block(
         layers.classes,
         layers.entropy,
         layers.disagreement,
+        PriorReader(scene.prior, scene.grid, predictor.legend).weights if scene.prior is not None else None,
     )
     waiting: deque[RowOfWindows] = deque()
     windows = pixels = 0

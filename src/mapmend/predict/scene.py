@@ -13,6 +13,7 @@ import numpy.typing as npt
 from mapmend.core.errors import ManifestError, SensorError
 from mapmend.core.grid import Grid, Window, finest
 from mapmend.core.sensor import Sensor, check_fit
+from mapmend.predict.prior import LabelPrior
 from mapmend.raster.mosaic import MosaicReader, Piece, Placed
 from mapmend.raster.reading import ImageSource, Reader, refuse_alpha
 from mapmend.raster.remote import stem
@@ -39,6 +40,7 @@ class Scene:
         absent: place and number of bands of each of the model's modalities that there is no image of; `sources` has the
             others.
         partial: whether a pixel is mapped where any modality is valid; else all have to be.
+        prior: what the place's label says of the classes; None where the image alone counts.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Scene:
     mosaic: tuple[Piece, ...] = ()
     absent: tuple[tuple[int, int], ...] = ()
     partial: bool = False
+    prior: LabelPrior | None = None
 
     @property
     def every(self) -> tuple[ImageSource, ...]:

@@ -8,16 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from mapmend.core.durable import replace_json
-from mapmend.core.errors import ModelError
 from mapmend.core.legend import Legend
 from mapmend.core.provenance import value_hash
 from mapmend.core.sensor import Sensor
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
 from mapmend.data.sites import PreparedSite
-from mapmend.nn.model_folder import CLASS_PIXELS, read_card
+from mapmend.nn.model_folder import learned_shares, read_card
 from mapmend.predict.assembled import Tricks, assembled_predictor
 from mapmend.predict.class_shares import class_shares, described, with_class_shares
 from mapmend.predict.ensemble import check_members
@@ -118,7 +116,7 @@ def _labelled(
     if settings.shares == "learned":
         return label_places(predictors, places, out, settings, progress=progress)
     alone = len(predictors) == len(models)
-    learned = [_learned_shares([model]) for model in models] if alone else [_learned_shares(models)]
+    learned = [np.array(learned_shares(of_one)) for of_one in ([[model] for model in models] if alone else [models])]
     scenes, known, images = [place.scene for place in places], _shares_found(out), image_stamps(places)
     made, fitting = {}, []
     for predictor, before in zip(predictors, learned, strict=True):
@@ -131,26 +129,6 @@ def _labelled(
     replace_json(out / SHARES, made)
     result = label_places(fitting, places, out, settings, progress=progress)
     return replace(result, shares=tuple(made.values()))
-
-
-def _learned_shares(models: Sequence[Path]) -> npt.NDArray[np.float64]:
-    """Class shares in the labels that models learned from, their mean.
-
-    Raises:
-        ModelError: a card does not say them.
-    """
-    every = []
-    for model in models:
-        counts = read_card(model).provenance.get(CLASS_PIXELS)
-        if not isinstance(counts, list) or not any(counts):
-            raise ModelError(
-                "does not say how common each class was in its labels",
-                where=model,
-                fix="train it again, or leave out `shares: estimated`",
-            )
-        every.append(np.array(counts, float) / sum(counts))
-    shares: npt.NDArray[np.float64] = np.mean(every, axis=0)
-    return shares
 
 
 def _shares_found(out: Path) -> dict[str, Mapping[str, Mapping[str, float]]]:
