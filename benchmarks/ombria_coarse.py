@@ -26,6 +26,7 @@ from mapmend.maps import map_jobs
 from mapmend.project import Project, load_project
 from mapmend.reporting import Shown, score, scores_of
 from mapmend.run import run
+from mapmend.steps import PredictOptions, predict_step
 from trials import Trials, machine, of_class, spread, table
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "ombria.yaml"
@@ -59,20 +60,33 @@ def planted(project: Project, block: int, seed: int, folder: Path) -> Project:
 
 
 def trial(project: Project, method: str, folder: Path) -> Mapping[str, Any]:
-    """One run: IoU of water, of the coarse mask and of the map on training chips, and of the map on test chips."""
+    """One run: IoU of water, of the coarse mask and of the map on training chips, and of the map on test chips.
+
+    The same model's map to which the coarse mask counts as well, `prior: label`, is scored on the training chips.
+    """
     train = {**project.steps["train"], **PRESETS[method], "calibration": "none"}
     posed = replace(project, steps={**project.steps, "train": train})
     run(posed, folder)
-    scores: dict[str, Any] = {}
+    scores = scores_by_split(posed, folder)
+    shutil.rmtree(folder / "map")
+    with_label = replace(posed, steps={**posed.steps, "predict": {**posed.steps["predict"], "prior": "label"}})
+    predict_step(with_label, folder, PredictOptions())
+    scores["with_label"] = scores_by_split(with_label, folder)["map_train"]
+    shutil.rmtree(folder)
+    return scores
+
+
+def scores_by_split(project: Project, folder: Path) -> dict[str, Any]:
+    """IoU of water of label and map, on training and on test chips."""
+    scores = {}
     for split in ("train", "test"):
         shown = [
-            Shown(job.site, job.folder / "class.tif") for job in map_jobs(posed, folder) if job.site.split == split
+            Shown(job.site, job.folder / "class.tif") for job in map_jobs(project, folder) if job.site.split == split
         ]
-        found = scores_of(score(shown, posed.legend))
+        found = scores_of(score(shown, project.legend))
         for kind in ("label", "map"):
             if found[kind] is not None:
                 scores[f"{kind}_{split}"] = of_class(found[kind], "water")["iou"]
-    shutil.rmtree(folder)
     return scores
 
 
@@ -80,26 +94,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds ombria/")
     parser.add_argument("--work", type=Path, default=Path("out/ombria_coarse"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--blocks", type=int, nargs="+", default=BLOCKS, help="sides of the squares, in pixels")
     options = parser.parse_args()
     trials, rows = Trials(options.work / "results.jsonl"), []
     project = load_project(EXAMPLE, options.data)
     for block in options.blocks:
         done: dict[str, list[dict[str, Any]]] = {method: [] for method in METHODS}
-        for seed in range(options.seeds):
+        for seed in options.seeds:
             posed = planted(project, block, seed, options.work)
             for method, runs in done.items():
                 key = {"block": block, "method": method, "seed": seed}
                 folder = options.work / f"{block}-{method}-{seed}"
                 runs.append(trials.run(key, lambda m=method, f=folder, p=posed: trial(p, m, f)))
-        rows.append([f"{block}²", "the coarse mask itself", spread(one["label_train"] for one in done["ce"][:1]), ""])
+        rows.append(
+            [f"{block}²", "the coarse mask itself", spread(one["label_train"] for one in done["ce"][:1]), "", ""]
+        )
         for method, runs in done.items():
-            rows.append(
-                ["", METHODS[method], *(spread(one[f"map_{split}"] for one in runs) for split in ("train", "test"))]
-            )
-    print(table(["squares", "", "flood IoU, training chips", "flood IoU, test chips"], rows))
-    print(f"\n{options.seeds} seeds; {machine()}")
+            scores = (spread(one[name] for one in runs) for name in ("map_train", "with_label", "map_test"))
+            rows.append(["", METHODS[method], *scores])
+    print(table(["squares", "", "flood IoU, training chips", "with the mask", "flood IoU, test chips"], rows))
+    print(f"\n{len(options.seeds)} seeds; {machine()}")
 
 
 if __name__ == "__main__":

@@ -336,6 +336,7 @@ def load_project(path: str | Path, data: Path | None = None) -> Project:
     _check_sensors(project)
     _check_change(project)
     _check_probabilities(project)
+    _check_prior(project)
     _check_matrix(project)
     project.grouping()
     return project
@@ -367,6 +368,19 @@ def _check_probabilities(project: Project) -> None:
                 project.legend.index_of(name)
             except LegendError as fault:
                 raise LegendError(fault.what, where=f"{project.path}: predict: {key}", fix=fault.fix) from None
+
+
+def _check_prior(project: Project) -> None:
+    """Refuse what a label that counts beside the image does not go with."""
+    settings = project.predict_settings()
+    if settings.prior == "none":
+        return
+    where = f"{project.path}: predict: prior"
+    if settings.certain:
+        fix = "leave out `certain`, whose thresholds are those of the model alone"
+        raise ProjectError("a label has no part in three-state maps", where=where, fix=fix)
+    if project.dates == "pair":
+        raise ProjectError("a label is of one date, and two are mapped together", where=where, fix="map one date")
 
 
 def _check_matrix(project: Project) -> None:

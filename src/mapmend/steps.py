@@ -170,7 +170,7 @@ def _mapping(project: Project, out: Path, options: PredictOptions) -> _Mapping:
         "probabilities": _probabilities(project, options),
         "entropy": options.entropy or settings.entropy,
     }
-    prior_of_job = _prior_of_job(project, jobs, predictor, models)
+    prior_of_job = _prior_of_job(project, jobs, options, predictor, models)
 
     def scene_of(job: MapJob) -> Scene:
         return replace(job.scene(aoi, modalities, partial=card.spec.partial), prior=prior_of_job(job))
@@ -179,12 +179,12 @@ def _mapping(project: Project, out: Path, options: PredictOptions) -> _Mapping:
 
 
 def _prior_of_job(
-    project: Project, jobs: Sequence[MapJob], predictor: Predictor, models: Sequence[Path]
+    project: Project, jobs: Sequence[MapJob], options: PredictOptions, predictor: Predictor, models: Sequence[Path]
 ) -> Callable[[MapJob], LabelPrior | None]:
     """What the label of each job's site says, where it is to count.
 
     Raises:
-        ProjectError: a map of two dates, classes that are not the project's, or no site with a label.
+        ProjectError: three-state maps, classes that are not the project's, or no site with a label.
         ModelError: a model does not say how common each class was in its labels.
     """
     settings = project.predict_settings()
@@ -194,12 +194,10 @@ def _prior_of_job(
     def refused(what: str, fix: str) -> ProjectError:
         return ProjectError(f"`prior: label` {what}", where=project.path, fix=fix)
 
-    if any(job.before is not None for job in jobs):
-        raise refused("goes with maps of one date", "set `dates: latest`, or leave it out")
     if predictor.legend != project.legend:
         raise refused("wants a model of the project's legend", "name another model, or leave it out")
-    if settings.certain:
-        raise refused("has no three-state maps", "leave out `certain`, whose thresholds are the model's alone")
+    if options.certain:
+        raise refused("has no three-state maps", "leave out --certain, whose thresholds are the model's alone")
     if all(job.site.label is None for job in jobs):
         raise refused("finds no site with a label", "give the manifest a `label`, or leave it out")
     learned = learned_shares(models)

@@ -85,7 +85,7 @@ def test_labels_rest_on_the_places_own_class_shares_where_these_are_asked_for(ma
         pseudo_manifest(manifest, [one], tmp_path / "out", settings, device="cpu")
     assert "train it again" in str(fault.value) and not (tmp_path / "out/a").exists()
     card = json.loads((one / "model.json").read_text())
-    card["provenance"]["class_pixels"] = [100, 700, 200]
+    card["provenance"]["class_shares"] = [0.1, 0.7, 0.2]
     (one / "model.json").write_text(json.dumps(card))
     result = pseudo_manifest(manifest, [one], tmp_path / "out", settings, device="cpu")
     (found,) = result.shares
