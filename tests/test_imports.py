@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "accuracy": {"core"},
     "methods": {"core", "nn", "losses"},
     "train": {"core", "data", "nn", "losses", "methods", "accuracy"},
-    "predict": {"core", "raster", "nn"},
+    "predict": {"core", "raster", "nn", "losses"},
     "change": {"core", "raster"},
     "pseudo": {"core", "raster", "data", "nn", "predict"},
     "report": {"core", "raster", "data", "accuracy", "change"},
@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "run": {"core", "project", "steps", "stages", "training", "reporting"},
     "scoring": {"core", "raster", "accuracy"},
     "demo": {"core", "data", "accuracy", "project", "reporting", "run"},
-    "bench": {"core", "raster", "data", "accuracy", "train", "project", "maps", "reporting", "run"},
+    "bench": {"core", "raster", "data", "accuracy", "train", "project", "maps", "reporting", "run", "audit"},
     "sampling": {"core", "raster", "change", "accuracy"},
     "assessing": {"core", "raster", "accuracy", "sampling"},
     "audit": {

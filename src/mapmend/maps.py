@@ -8,8 +8,10 @@ from pathlib import Path
 
 from mapmend.change.job import ChangeInputs
 from mapmend.core.errors import ManifestError
+from mapmend.core.grid import COARSER
 from mapmend.core.provenance import RECORD
 from mapmend.data.sites import Prepared, PreparedSite, load_prepared
+from mapmend.predict.prior import LabelPrior
 from mapmend.predict.scene import Scene
 from mapmend.project import OLD_IS_BEFORE, Project
 from mapmend.raster.reading import ImageSource
@@ -70,6 +72,15 @@ class MapJob:
             date_before=self.before.date if self.before is not None else "",
             absent=tuple(lacking),
         )
+
+    def prior(self, learned: tuple[float, ...], doubt: float) -> LabelPrior | None:
+        """What the site's label says of the classes; None where it has none. Arguments as of `LabelPrior`."""
+        site = self.site
+        if site.label is None:
+            return None
+        side = site.label_ratio or 1.0
+        blur = side / 12**0.5 if side > COARSER else 0.0  # of a place anywhere within the label's pixel
+        return LabelPrior(site.label, site.label_rows, site.label_shares, learned, doubt, blur)
 
     def change_inputs(self, old: str) -> ChangeInputs:
         """What `change` reads of a pair; `old` as in `Project.old_map`."""

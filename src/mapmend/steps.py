@@ -33,7 +33,7 @@ from mapmend.predict.executors.ray import Ray
 from mapmend.predict.executors.shard import Shard
 from mapmend.predict.job import MapResult, estimate_scene, predict_scene, predict_shard
 from mapmend.predict.predictor import Precision, Predictor
-from mapmend.predict.prior import LabelPrior, prior_of
+from mapmend.predict.prior import LabelPrior
 from mapmend.predict.scene import Scene
 from mapmend.project import Project
 from mapmend.pseudo.job import PseudoResult
@@ -201,7 +201,7 @@ def _prior_of_job(
     if all(job.site.label is None for job in jobs):
         raise refused("finds no site with a label", "give the manifest a `label`, or leave it out")
     learned = learned_shares(models)
-    return lambda job: prior_of(job.site, learned, settings.doubt)
+    return lambda job: job.prior(learned, settings.doubt)
 
 
 def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[str, Path]:

@@ -13,9 +13,10 @@ from mapmend.core.errors import LabelError
 from mapmend.core.grid import Grid, ground_pixel_size, windows
 from mapmend.core.legend import NODATA, Legend, load_crosswalk
 from mapmend.core.manifest import Row
+from mapmend.core.mixtures import row_crosswalk
 from mapmend.data.described import identity_of, read_description, write_description
 from mapmend.data.extents import check_overlap
-from mapmend.data.label_pixels import own_grid, row_crosswalk, write_rows
+from mapmend.data.label_pixels import own_grid, write_rows
 from mapmend.raster.labels import LabelReader
 from mapmend.raster.opening import raster_info
 from mapmend.raster.presence import PresenceReader

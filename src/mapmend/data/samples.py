@@ -15,10 +15,11 @@ from mapmend.core.errors import LabelError
 from mapmend.core.grid import Grid, Window, ground_pixel_size, windows
 from mapmend.core.legend import NODATA, Legend, load_crosswalk
 from mapmend.core.manifest import TRUSTS
+from mapmend.core.mixtures import certain_shares, rows_as_they_are, spread_shares
 from mapmend.core.sensor import Band, Sensor
 from mapmend.core.stored import STEPS
 from mapmend.core.thinning import evenly
-from mapmend.data.label_pixels import LabelPixels, certain_shares, rows_as_they_are, spread_shares
+from mapmend.data.label_pixels import LabelPixels
 from mapmend.data.sites import PreparedSite
 from mapmend.data.splits import SitePart
 from mapmend.raster.reading import ImageSource, LabelReader, Reader

@@ -16,11 +16,10 @@ from dataclasses import asdict, dataclass
 import torch
 
 from mapmend.core.classes import NODATA, Legend
-from mapmend.core.grid import COARSER, Grid, Window
+from mapmend.core.grid import Grid, Window
 from mapmend.core.legend import load_crosswalk
+from mapmend.core.mixtures import certain_shares, rows_as_they_are, spread_shares
 from mapmend.core.stored import STEPS
-from mapmend.data.label_pixels import certain_shares, rows_as_they_are, spread_shares
-from mapmend.data.sites import PreparedSite
 from mapmend.losses.posterior import NEVER, RAREST, believed, blur_reach
 from mapmend.raster.labels import LabelReader
 from mapmend.raster.remote import stamp
@@ -52,15 +51,6 @@ class LabelPrior:
         """All that it says depends on."""
         files = {name: stamp(file) for name in ("label", "rows") if (file := getattr(self, name)) is not None}
         return {**asdict(self), **files}
-
-
-def prior_of(site: PreparedSite, learned: tuple[float, ...], doubt: float) -> LabelPrior | None:
-    """What a site's label says; None where it has none. Arguments as of `LabelPrior`."""
-    if site.label is None:
-        return None
-    side = site.label_ratio or 1.0
-    blur = side / 12**0.5 if side > COARSER else 0.0  # of a place anywhere within the label's pixel
-    return LabelPrior(site.label, site.label_rows, site.label_shares, learned, doubt, blur)
 
 
 class PriorReader:
