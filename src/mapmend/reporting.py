@@ -169,7 +169,7 @@ def report_project(project: Project, out: Path, seconds: Mapping[str, float]) ->
         accuracy_before=accuracies[1],
         change=change,
         times=tuple(StepTime(verb, took) for verb, took in seconds.items()),
-        notes=_notes(accuracies[0], len(mapped), settings.sites, reliability),
+        notes=_notes(accuracies[0], len(mapped), settings.sites, reliability, project.predict_settings().prior),
         reliability=None if isinstance(reliability, str) else reliability,
         estimated=read_assessment(out),
         provenance={key: value for key, value in card.provenance.items() if key != TRAINED_ON} if card else {},
@@ -294,8 +294,15 @@ def _curves(log: Path) -> Iterator[CurvePoint]:
             yield CurvePoint(row["step"], metrics={"mIoU": row["miou"]})
 
 
-def _notes(accuracy: Accuracy | None, sites: int, shown: int, reliability: Reliability | str | None) -> tuple[str, ...]:
+def _notes(
+    accuracy: Accuracy | None, sites: int, shown: int, reliability: Reliability | str | None, prior: str
+) -> tuple[str, ...]:
     notes = []
+    if prior == "label":
+        notes.append(
+            "A place's own label counted beside its image (`prior: label`). How well the confidence holds was found for "
+            "images alone."
+        )
     if accuracy is not None and accuracy.transductive:
         notes.append(
             "The model was trained on the labels of sites that are scored here (never on their reference): the scores "

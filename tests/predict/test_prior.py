@@ -120,6 +120,8 @@ def test_a_project_s_labels_count_and_the_record_says_so(tmp_path, monkeypatch, 
     with rasterio.open(tmp_path / "out/map/here/class.tif") as made, rasterio.open(tmp_path / "label.tif") as label:
         assert (made.read(1) == label.read(1)).mean() > 0.99  # beyond doubt
     assert (tmp_path / "out/map/here/class.tif").read_bytes() != plain
+    assert call(monkeypatch, capsys, "report", path, "--out", tmp_path / "out")[0] == 0
+    assert "own label counted beside its image" in (tmp_path / "out/report.html").read_text()
     config = json.loads((tmp_path / "out/map/here/mapmend.json").read_text())["config"]
     assert config["prior"]["doubt"] == 0 and config["prior"]["blur"] == 0 and len(config["prior"]["learned"]) == 2
 
