@@ -300,8 +300,8 @@ def _notes(
     notes = []
     if prior == "label":
         notes.append(
-            "A place's own label counted beside its image (`prior: label`). How well the confidence holds was found for "
-            "images alone."
+            "A place's own label counted beside its image (`prior: label`). How well its confidence holds was found "
+            "for images alone."
         )
     if accuracy is not None and accuracy.transductive:
         notes.append(
