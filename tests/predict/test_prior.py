@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
+import torch
 from scipy import ndimage
 from tests.projects import LOOP, TINY, call, small_project
 from tiny_predictors import Local
@@ -13,6 +14,7 @@ from tiny_scenes import random_pixels, read, write_image, write_scene
 
 from mapmend.core.calibration import Calibration
 from mapmend.core.grid import Window
+from mapmend.losses.posterior import believed
 from mapmend.predict.job import predict_scene
 from mapmend.predict.lattice import Lattice
 from mapmend.predict.predictor import TorchPredictor
@@ -91,6 +93,20 @@ def test_mixtures_are_believed_without_a_doubt(legend, label, tmp_path):
     cut = np.s_[30:130, 90:170]
     said = np.maximum(np.array([*MIXTURES, LEARNED])[np.where(rows == 255, 2, rows)[cut]], 1e-5)
     np.testing.assert_allclose(weights, np.moveaxis(said / np.array(LEARNED), -1, 0), rtol=1e-6)
+
+
+def test_what_a_label_says_is_what_training_believes(legend, label, tmp_path):
+    classes, path = label
+    prior = LabelPrior(path, None, (), LEARNED, 0.3, 6.5)
+    scene = write_scene(tmp_path, random_pixels(150, 170))
+    weights = PriorReader(prior, scene.grid, legend).weights(Window(0, 0, 150, 170))
+    mask = torch.from_numpy(classes.astype(np.int64))[None]
+    shares = torch.nn.functional.one_hot(mask.where(mask != 255, 0), 3).movedim(-1, 1).double()
+    frequency = torch.tensor(LEARNED, dtype=torch.float64)
+    said = believed(shares, mask != 255, frequency, 0.3, 6.5)[0]
+    near = classes != 255
+    expected = (said.clamp(min=1e-5) / frequency.view(3, 1, 1)).numpy()
+    np.testing.assert_allclose(weights.numpy()[:, near], expected[:, near], rtol=1e-5)
 
 
 @pytest.mark.parametrize("calibration", [None, Calibration("temperature", 2.2)])

@@ -23,7 +23,7 @@ from torch import Tensor
 
 NEVER = 1e-5  # of a prior: no belief is so sure that no image could move it
 RAREST = 1e-4  # of a class's share of the map, by which is divided
-_CERTAIN = 0.995  # shares above this are a label taken at its word
+CERTAIN = 0.995  # shares above this are a label taken at its word
 _TAKES = 0.05  # what a batch adds to the running mean
 
 
@@ -93,7 +93,7 @@ def believed(shares: Tensor, labelled: Tensor, frequency: Tensor, doubt: float, 
         doubt: share of the belief that a label without mixtures gives to all classes as they are frequent.
         blur: standard deviation, in pixels, of how far off a label may lie; 0 for none.
     """
-    doubted = doubt * (shares.amax(1, keepdim=True) > _CERTAIN)
+    doubted = doubt * (shares.amax(1, keepdim=True) > CERTAIN)
     if blur:
         shares = blurred(shares, labelled, blur)
     return (1 - doubted) * shares + doubted * frequency.view(1, -1, 1, 1)

@@ -95,7 +95,7 @@ def _rows_bytes(predictor: Predictor, scene: Scene, reader: SceneReader, blocks:
     side = predictor.lattice.size
     widest = max(block.window.width for block in blocks) + 2 * side
     stored = reader.dtype.itemsize * sum(reader.counts) + 2 * len(reader.counts)
-    priors = 20 * len(predictor.legend) if scene.prior is not None else 0  # weights, and what they are made from
+    priors = 12 * len(predictor.legend) if scene.prior is not None else 0  # weights, and what they are made from
     return side * widest * (4 * channels(predictor) + 2 * stored + priors)
 
 
