@@ -28,6 +28,7 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "errb64": {"encoder": "errb64", "decoder": "concat", "weights": "none", "steps": 70, "lr": 2e-3},
     "lite0": {"weights": "lite0", "decoder_widths": [128, 64, 32, 16, 16], "steps": 200},
 }
+PRIOR = "prior"  # of a way: a setting of `predict`, the others are of `train`
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "cross-entropy, no running average": {"ema_decay": 0},
     "cross-entropy": {},
@@ -38,6 +39,9 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "c2fnet as published": PRESETS["c2fnet_published"],
     "beliefs": PRESETS["beliefs"],
     "c2fnet": PRESETS["c2fnet"],
+    "cross-entropy, and the label": {PRIOR: "label"},
+    "beliefs, and the label": {**PRESETS["beliefs"], PRIOR: "label"},
+    "c2fnet, and the label": {**PRESETS["c2fnet"], PRIOR: "label"},
 }
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "beliefs not blurred": {"blur": 0},
@@ -59,7 +63,8 @@ def trial(train: Mapping[str, Any], label: str, data: Path, seed: int, out: Path
     plain = yaml.safe_load(EXAMPLE.read_text())
     plain["seed"] = seed
     plain["scenes"][0]["label_legend"] = label
-    plain["steps"] = [{"train": dict(train)}, {"predict": {"window": 256, "overlap": 64}}, "report"]
+    predict = {"window": 256, "overlap": 64, PRIOR: train.get(PRIOR, "none")}
+    plain["steps"] = [{"train": {key: train[key] for key in train if key != PRIOR}}, {"predict": predict}, "report"]
     accuracy = run_project(plain, out, data)
     return {kind: _scores(accuracy[kind]) for kind in ("label", "map")}
 
