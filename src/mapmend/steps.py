@@ -146,12 +146,14 @@ class _Mapping:
     """What `predict_step` maps, and what `estimate_step` looks at.
 
     Attributes:
+        models: whose mean is mapped.
         jobs: a folder for each map.
         scene_of: the scene of a job.
         predictor: gives the probabilities.
         layers: settings of `predict_scene` that say what is written, and in which blocks.
     """
 
+    models: Sequence[Path]
     jobs: Sequence[MapJob]
     scene_of: Callable[[MapJob], Scene]
     predictor: Predictor
@@ -175,7 +177,7 @@ def _mapping(project: Project, out: Path, options: PredictOptions) -> _Mapping:
     def scene_of(job: MapJob) -> Scene:
         return replace(job.scene(aoi, modalities, partial=card.spec.partial), prior=prior_of_job(job))
 
-    return _Mapping(jobs, scene_of, predictor, layers)
+    return _Mapping(models, jobs, scene_of, predictor, layers)
 
 
 def _prior_of_job(
@@ -211,8 +213,8 @@ def predict_step(project: Project, out: Path, options: PredictOptions) -> dict[s
     """
     settings, given = project.predict_settings(), _mapping(project, out, options)
     asked, risk = options.certain or settings.certain, options.risk or settings.risk
-    models, tricks = options.models or predicting_models(project, out), _tricks(project, options)
-    wanted = wanted_certain(models, tricks, asked, risk, options.certain_reference) if asked else None
+    tricks = _tricks(project, options)
+    wanted = wanted_certain(given.models, tricks, asked, risk, options.certain_reference) if asked else None
     more = {**given.layers, "progress": len(given.jobs) == 1}
     for job in _tracked(given.jobs, "mapping"):
         what = (given.predictor, given.scene_of(job), job.folder)

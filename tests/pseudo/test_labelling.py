@@ -1,6 +1,7 @@
 """From models and a manifest to labels that another project can learn from."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -99,6 +100,21 @@ def test_labels_rest_on_the_places_own_class_shares_where_these_are_asked_for(ma
     monkeypatch.setattr(labelling, "class_shares", lambda *given: pytest.fail("was known"))
     again = pseudo_manifest(manifest, [one], tmp_path / "out", settings, device="cpu")
     assert again.shares == result.shares
+
+
+def test_shares_that_run_to_one_class_are_warned_of(manifest, tmp_path, monkeypatch):
+    one = model(tmp_path / "told", 1)
+    card = json.loads((one / "model.json").read_text())
+    card["provenance"]["class_shares"] = [0.1, 0.7, 0.2]
+    (one / "model.json").write_text(json.dumps(card))
+    settings = PseudoSettings(shares="estimated", allow_empty=True)
+    monkeypatch.setattr(labelling, "class_shares", lambda *given: np.array([0.01, 0.97, 0.02]))
+    with pytest.warns(UserWarning, match="finds 'high' on 97 % of these places, 70 % of the model's labels"):
+        pseudo_manifest(manifest, [one], tmp_path / "out", settings, device="cpu")
+    monkeypatch.setattr(labelling, "class_shares", lambda *given: np.array([0.1, 0.8, 0.1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        pseudo_manifest(manifest, [one], tmp_path / "other", settings, device="cpu")
 
 
 def test_the_table_counts_what_the_files_hold(models, manifest, tmp_path):

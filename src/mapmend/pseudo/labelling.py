@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from mapmend.data.scenes import check_files, read_scenes, with_sensor
 from mapmend.data.sites import PreparedSite
 from mapmend.nn.model_folder import learned_shares, read_card
 from mapmend.predict.assembled import Tricks, assembled_predictor
-from mapmend.predict.class_shares import class_shares, described, with_class_shares
+from mapmend.predict.class_shares import Floats, class_shares, described, with_class_shares
 from mapmend.predict.ensemble import check_members
 from mapmend.predict.predictor import Predictor
 from mapmend.pseudo.job import WORK, PseudoResult, check_settings, label_places
@@ -25,6 +26,7 @@ from mapmend.pseudo.places import Place, image_stamps, places_of_rows, places_of
 from mapmend.pseudo.settings import PseudoSettings
 
 SHARES = "shares.json"
+_ONE_CLASS = 0.95  # share of a class that leaves the others next to nothing
 
 
 def pseudo_manifest(
@@ -124,11 +126,23 @@ def _labelled(
         names = predictor.legend.names
         made[key] = known.get(key) or described(names, before, class_shares(predictor, before, scenes))
         found = np.array([made[key][name]["estimated"] for name in names])
+        _warn_of_one_class(names, before, found)
         fitting.append(with_class_shares(predictor, before, found))
     out.mkdir(parents=True, exist_ok=True)
     replace_json(out / SHARES, made)
     result = label_places(fitting, places, out, settings, progress=progress)
     return replace(result, shares=tuple(made.values()))
+
+
+def _warn_of_one_class(names: Sequence[str], learned: Floats, found: Floats) -> None:
+    """An undertrained model finds its commonest class everywhere, and shares estimated from it say so."""
+    most = int(found.argmax())
+    if found[most] > _ONE_CLASS and learned[most] < _ONE_CLASS:
+        warnings.warn(
+            f"shares: estimated finds '{names[most]}' on {100 * found[most]:.0f} % of these places, "
+            f"{100 * learned[most]:.0f} % of the model's labels: if that cannot be, train longer, or leave it out",
+            stacklevel=2,
+        )
 
 
 def _shares_found(out: Path) -> dict[str, Mapping[str, Mapping[str, float]]]:
