@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 import yaml
+from pyproj import Transformer
 from tests.data.scenery import grid, halves, image_of, write
 from tests.projects import LOOP, TINY, call, small_project
 
@@ -189,10 +191,50 @@ def test_a_mosaic_of_a_manifest_s_images_is_mapped_onto_a_grid(finished, tmp_pat
         (("--mosaic", "first", image, "--before", image), "two dates"),
         (("--mosaic", "first", image, "--crs", "EPSG:25832"), "--gsd"),
         (("--mosaic", "first", tmp_path / "none.csv"), "no such manifest"),
+        (("--mosaic", "first", image, "--crs", "utm"), "--gsd in metres"),
     ):
         code, _, err = cli("predict", *wrong, "--model", model, "--out", tmp_path / "wrong")
         assert code == 2 and told in err and len(err.strip().splitlines()) == 1, err
         assert not (tmp_path / "wrong").exists()
+
+
+def test_a_mosaic_across_zones_is_a_map_for_each(finished, tmp_path, cli):
+    folder, _ = finished
+    with rasterio.open(folder / "image.tif") as file:
+        pixels, profile = file.read(), {**file.profile, "nodata": 0, "crs": "EPSG:32632"}
+    x, y = (round(one) for one in Transformer.from_crs("EPSG:4326", "EPSG:32632", always_xy=True).transform(12, 47))
+    for name, east in (("over", x - 100), ("beside", x - 300)):
+        profile["transform"] = rasterio.Affine(1, 0, east, 0, -1, y)
+        with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as file:
+            file.write(np.maximum(pixels, 1))
+    images = (tmp_path / "over.tif", tmp_path / "beside.tif")
+    given = ("predict", *images, "--model", folder / "out/model", "--mosaic", "first", "--crs", "utm", "--gsd", 2)
+    assert cli(*given, "--dry-run")[0] == 0 and not (tmp_path / "maps").exists()
+    code, _, told = cli(*given, "--out", tmp_path / "maps", "--json", tmp_path / "maps.json", "--date", "2024-05-01")
+    assert code == 0, told
+    made, area = json.loads((tmp_path / "maps.json").read_text())["maps"], 0
+    assert list(made) == ["utm32n", "utm33n"]
+    for name, zone in made.items():
+        with rasterio.open(zone["class"]) as file:
+            assert file.crs.to_epsg() == (32632 if name == "utm32n" else 32633)
+            valid = file.read(1) != 255
+            rows, cols = np.nonzero(valid)
+            places = file.transform @ (cols + 0.5, rows + 0.5)
+            lon, _ = Transformer.from_crs(file.crs.to_wkt(), "EPSG:4326", always_xy=True).transform(*places)
+            assert ((lon < 12) if name == "utm32n" else (lon >= 12)).mean() > 0.999  # but for what lies on it
+            area += 4 * valid.sum()
+        assert (tmp_path / "maps" / name / "item.json").is_file()
+    assert area == pytest.approx(456 * 192, rel=0.02)
+    before = [Path(zone["class"]).read_bytes() for zone in made.values()]
+    assert cli(*given, "--out", tmp_path / "maps", "--date", "2024-05-01")[0] == 0  # all is done
+    assert before == [Path(zone["class"]).read_bytes() for zone in made.values()]
+    west = tmp_path / "west.geojson"
+    degrees = Transformer.from_crs("EPSG:32632", "EPSG:4326", always_xy=True)
+    left, right = (degrees.transform(east, y - 90) for east in (x - 250, x - 150))
+    ring = [left, right, (right[0], right[1] + 0.0005), (left[0], left[1] + 0.0005), left]
+    west.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    assert cli(*given, "--out", tmp_path / "part", "--aoi", west)[0] == 0
+    assert [one.name for one in (tmp_path / "part").iterdir()] == ["utm32n"]
 
 
 def test_invalid_pixels_are_in_no_metric_and_no_map(tmp_path, cli):

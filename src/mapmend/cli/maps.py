@@ -12,7 +12,9 @@ import typer
 from mapmend.cli.jobs import tell_of_jobs
 from mapmend.cli.mosaics import images_of, placed_images
 from mapmend.cli.options import Data, Device, Json, Out, Precision, emit, emit_estimate, folder_of
-from mapmend.core.errors import ProjectError
+from mapmend.core.errors import EmptyMapError, ProjectError
+
+UTM = "utm"  # for --crs: a grid for each zone
 
 
 def predict(
@@ -33,7 +35,9 @@ def predict(
         typer.Option("--mosaic", help="Images, or a manifest's, make one map; which counts where several are valid."),
     ] = None,
     grid: Annotated[Path | None, typer.Option("--grid", help="With --mosaic: a raster whose grid the map has.")] = None,
-    crs: Annotated[str, typer.Option("--crs", help="With --mosaic and --gsd: of the map.")] = "",
+    crs: Annotated[
+        str, typer.Option("--crs", help="With --mosaic and --gsd: of the map; utm makes one for each UTM zone.")
+    ] = "",
     gsd: Annotated[float | None, typer.Option("--gsd", help="With --mosaic: side of the map's pixels.")] = None,
     aoi: Annotated[Path | None, typer.Option("--aoi", help="Vector file outside of which the map has no data.")] = None,
     window: Annotated[int | None, typer.Option("--window", min=32, help="Side of a window in pixels.")] = None,
@@ -110,11 +114,12 @@ def predict(
     from mapmend.core.settings import from_mapping
     from mapmend.predict.assembled import Tricks, assembled_predictor
     from mapmend.predict.backends.choose import on_backend
+    from mapmend.predict.estimate import total
     from mapmend.predict.executors.local import work_through
     from mapmend.predict.executors.ray import Ray
     from mapmend.predict.executors.shard import Shard
     from mapmend.predict.job import estimate_scene, predict_scene, predict_shard
-    from mapmend.predict.scene import mosaic_of_files, scene_of_files
+    from mapmend.predict.scene import Scene, mosaic_of_files, scene_of_files, scenes_of_zones
     from mapmend.project import PredictSettings, load_project
     from mapmend.raster.png import write_class_png
     from mapmend.raster.stac import write_item
@@ -127,6 +132,8 @@ def predict(
         )
     if mosaic is None and (grid is not None or crs or gsd is not None):
         raise ProjectError("a grid is for --mosaic", where="--grid", fix="give --mosaic first, or leave it out")
+    if crs == UTM and gsd is None:
+        raise ProjectError("a grid for each zone wants a pixel size", where="--crs utm", fix="give --gsd in metres")
     if mosaic is not None and before:
         raise ProjectError("two dates make no mosaic", where="--mosaic", fix="mosaic each date by itself")
     if aoi is not None and not aoi.is_file():
@@ -197,53 +204,75 @@ def predict(
         precision=precision or "float32",
         device=device,
     )
-    predictor = on_backend(predictor, backend or "torch", [out] if out is not None else ())
     area = str(aoi) if aoi else None
     if mosaic is not None:
-        placed = placed_images(inputs, predictor.sensors, mosaic, grid, crs, gsd)
-        scene = mosaic_of_files([str(path) for path in inputs], predictor.sensors, area, placed=placed)
+        placed = placed_images(inputs, predictor.sensors, mosaic, grid, "" if crs == UTM else crs, gsd)
+        named = [str(path) for path in inputs]
+        if crs == UTM:
+            scenes = scenes_of_zones(named, predictor.sensors, area, placed)
+        else:
+            scenes = [mosaic_of_files(named, predictor.sensors, area, placed=placed)]
     else:
         files, dated = images_of(inputs, predictor.sensors)
         earlier, dated_before = images_of(before or (), predictor.sensors)
         if not before or (dated and dated_before):
             date, date_before = date or dated, date_before or dated_before
-        scene = scene_of_files(files, predictor.sensors, area, earlier)
-    scene = replace(scene, date=date, date_before=date_before)
+        scenes = [scene_of_files(files, predictor.sensors, area, earlier)]
+    scenes = [replace(scene, date=date, date_before=date_before) for scene in scenes]
+    # where there are several zones, each has a folder of its own
+    folders = [out / scene.zone.name if scene.zone is not None else out for scene in scenes] if out is not None else []
+    predictor = on_backend(predictor, backend or "torch", folders)
     more: dict[str, Any] = {"block": block, "probabilities": options.named, "entropy": entropy}
     if dry_run:
-        emit_estimate(estimate_scene(predictor, scene, **more), json_file)
+        emit_estimate(total(estimate_scene(predictor, scene, **more) for scene in scenes), json_file)
         return
-    assert out is not None
     share = risk or PredictSettings().risk
     wanted = wanted_certain(model, tricks, options.certain, share, certain_reference) if options.certain else None
-    result = (
-        predict_scene(predictor, scene, out, **more, executor=cluster or work_through)
-        if part is None
-        else predict_shard(predictor, scene, out, part, **more)
-    )
-    if result is None:
+
+    def mapped(scene: Scene, folder: Path) -> dict[str, Any] | None:
+        """What was written of a scene, as plain values; None of a shard whose others are not done."""
+        result = (
+            predict_scene(predictor, scene, folder, **more, executor=cluster or work_through)
+            if part is None
+            else predict_shard(predictor, scene, folder, part, **more)
+        )
+        if result is None:
+            return None
+        if png is not None:
+            write_class_png(result.class_path, png / f"{scene.name}.png")
+        typer.echo(f"map: {result.class_path}", err=True)
+        made = {
+            "class": result.class_path,
+            "confidence": result.confidence_path,
+            "change": result.change_path,
+            "entropy": result.entropy_path,
+            "disagreement": result.disagreement_path,
+        }
+        told: dict[str, Any] = {layer: str(path) for layer, path in made.items() if path is not None}
+        if result.probability_paths:
+            told["probability"] = {name: str(path) for name, path in result.probability_paths.items()}
+        if wanted is not None:
+            told["certain"] = {one.name: one.to_dict() for one in certain_step(result, wanted)}
+        names = {"name": scene.name, "date": date, "date_before": date_before}
+        if date and (item := write_item(folder, scene.grid, **names, legend=predictor.legend)) is not None:
+            told["item"] = str(item)
+        return told
+
+    written: dict[Path, dict[str, Any] | None] = {}
+    nothing = None
+    for scene, folder in zip(scenes, folders, strict=True):
+        try:
+            written[folder] = mapped(scene, folder)
+        except EmptyMapError as fault:  # of several zones, one may be touched by the frames of images alone
+            nothing = fault
+    if nothing is not None and not written:
+        raise nothing
+    if None in written.values():
         typer.echo(f"shard {shard} is done; others are not", err=True)
         emit({"finished": False}, json_file)
         return
-    if png is not None:
-        write_class_png(result.class_path, png / f"{scene.name}.png")
-    typer.echo(f"map: {result.class_path}", err=True)
-    made = {
-        "class": result.class_path,
-        "confidence": result.confidence_path,
-        "change": result.change_path,
-        "entropy": result.entropy_path,
-        "disagreement": result.disagreement_path,
-    }
-    told: dict[str, Any] = {layer: str(path) for layer, path in made.items() if path is not None}
-    if result.probability_paths:
-        told["probability"] = {name: str(path) for name, path in result.probability_paths.items()}
-    if wanted is not None:
-        told["certain"] = {one.name: one.to_dict() for one in certain_step(result, wanted)}
-    names = {"name": scene.name, "date": date, "date_before": date_before}
-    if date and (item := write_item(out, scene.grid, **names, legend=predictor.legend)) is not None:
-        told["item"] = str(item)
-    emit(told, json_file)
+    told_of = {folder.name: told for folder, told in written.items() if told is not None}
+    emit({"maps": told_of} if crs == UTM else next(iter(told_of.values())), json_file)
 
 
 def change(

@@ -51,6 +51,10 @@ class RasterError(MapmendError):
     """A raster cannot be opened, read or trusted."""
 
 
+class EmptyMapError(RasterError):
+    """A place has no valid pixel to be mapped."""
+
+
 class VectorError(MapmendError):
     """A vector file cannot be opened, read or trusted."""
 

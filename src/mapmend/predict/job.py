@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mapmend.core.errors import JobError, MapmendError, RasterError
+from mapmend.core.errors import EmptyMapError, JobError, MapmendError
 from mapmend.core.preemption import Preempted, watch_signals
 from mapmend.predict.assembly import MapResult, finished_map, put_together
 from mapmend.predict.batches import settle_batch
@@ -173,7 +173,7 @@ def _finish(job: Job, ledger: Ledger) -> MapResult:
             results.append(result)
         if not any(result.pixels for result in results):
             ledger.discard()
-            raise RasterError(
+            raise EmptyMapError(
                 "has no valid pixel", where=f"scene '{job.scene.name}'", fix="check its nodata value, masks and area"
             )
         return put_together(job, ledger.folder, results)

@@ -57,6 +57,7 @@ class Job:
             **({"absent": [list(one) for one in scene.absent]} if scene.partial else {}),
             **({"probabilities": list(self.layers.names)} if self.layers.names else {}),
             **({"entropy": True} if self.layers.entropy else {}),
+            **({"zone": scene.zone.name} if scene.zone is not None else {}),
             **({"prior": scene.prior.identity} if scene.prior is not None else {}),
         }
 

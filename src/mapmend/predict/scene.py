@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mapmend.core.errors import ManifestError, SensorError
+from mapmend.core.errors import GridError, ManifestError, SensorError
 from mapmend.core.grid import Grid, Window, finest
 from mapmend.core.sensor import Sensor, check_fit
 from mapmend.predict.prior import LabelPrior
@@ -18,6 +18,7 @@ from mapmend.raster.mosaic import MosaicReader, Piece, Placed
 from mapmend.raster.reading import ImageSource, Reader, refuse_alpha
 from mapmend.raster.remote import stem
 from mapmend.raster.vector import load_aoi
+from mapmend.raster.zones import Zone
 
 Pixels = npt.NDArray[np.generic]
 Bool = npt.NDArray[np.bool_]
@@ -40,6 +41,7 @@ class Scene:
         absent: place and number of bands of each of the model's modalities that there is no image of; `sources` has the
             others.
         partial: whether a pixel is mapped where any modality is valid; else all have to be.
+        zone: UTM zone outside of which the map has no data, or None.
         prior: what the place's label says of the classes; None where the image alone counts.
     """
 
@@ -53,6 +55,7 @@ class Scene:
     mosaic: tuple[Piece, ...] = ()
     absent: tuple[tuple[int, int], ...] = ()
     partial: bool = False
+    zone: Zone | None = None
     prior: LabelPrior | None = None
 
     @property
@@ -83,7 +86,8 @@ class SceneReader:
         for place, bands in sorted(scene.absent):
             self._slots.insert(place, bands)
         self.dates, self.partial = scene.dates, scene.partial
-        self._aoi = load_aoi(scene.aoi, scene.grid) if scene.aoi is not None else None
+        self._areas = [load_aoi(scene.aoi, scene.grid)] if scene.aoi is not None else []
+        self._areas += [scene.zone.area(scene.grid)] if scene.zone is not None else []
 
     @cached_property
     def dtype(self) -> np.dtype[np.generic]:
@@ -122,15 +126,16 @@ class SceneReader:
         )
 
     def inside(self, window: Window) -> Bool:
-        """Where a window lies in the area of interest, H×W; everywhere if there is none."""
-        if self._aoi is None:
-            return np.ones((window.height, window.width), bool)
-        return self._aoi.mask(window)
+        """Where a window lies in the area of interest and the zone, H×W; everywhere if there is neither."""
+        result = np.ones((window.height, window.width), bool)
+        for area in self._areas:
+            result &= area.mask(window)
+        return result
 
     @property
     def bounds(self) -> Window | None:
-        """The window that holds the area of interest; None if there is none."""
-        return self._aoi.bounds if self._aoi is not None else None
+        """The window that holds the area of interest, or else the zone; None if there is neither."""
+        return self._areas[0].bounds if self._areas else None
 
 
 def check_sensors(scene: Scene, cards: Sequence[Sensor]) -> None:
@@ -221,7 +226,27 @@ def mosaic_of_files(
     if placed is None:
         placed = Placed(tuple(ImageSource((file,), cards[0].band_names, cards[0]) for file in files))
     pieces = placed.pieces()
-    return Scene(stem(files[0]), (pieces[0].source,), placed.grid, aoi=aoi, mosaic=pieces)
+    name = stem(files[0]) if placed.zone is None else f"{stem(files[0])}_{placed.zone.name}"
+    return Scene(name, (pieces[0].source,), placed.grid, aoi=aoi, mosaic=pieces, zone=placed.zone)
+
+
+def scenes_of_zones(files: Sequence[str], cards: Sequence[Sensor], aoi: str | None, placed: Placed) -> list[Scene]:
+    """A mosaic's scene for each UTM zone that its images lie in, and the area of interest if there is one.
+
+    Arguments and errors as of `mosaic_of_files`.
+    """
+    scenes, outside = [], None
+    for of_zone in placed.by_zone():
+        try:
+            scene = mosaic_of_files(files, cards, aoi, placed=of_zone)
+            SceneReader(scene)
+        except GridError as fault:  # its images touch the zone with a corner alone, or the area lies in another one
+            outside = fault
+        else:
+            scenes.append(scene)
+    if not scenes and outside is not None:
+        raise outside
+    return scenes
 
 
 def _sources(files: Sequence[str], cards: Sequence[Sensor]) -> tuple[ImageSource, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from mapmend.raster.bands import ImageSource
 from mapmend.raster.opening import raster_faults
 from mapmend.raster.placement import gdal_crs
 from mapmend.raster.reading import Reader
+from mapmend.raster.zones import Zone, by_zone
 
 _DENSE = 21  # points along each edge of an image whose outline is projected
 _WHOLE = 0.01  # of a pixel, by which an outline may reach over a pixel's edge without taking the next one
@@ -104,12 +105,14 @@ class Placed:
         like: the grid; None: that of the first image, as far as any image reaches.
         crs: of the grid, where `like` is None; "" for the first image's.
         gsd: side of its pixels in units of `crs`; None for the first image's.
+        zone: to whose part the grid is cut; None for all of it.
     """
 
     sources: tuple[ImageSource, ...]
     like: Grid | None = None
     crs: str = ""
     gsd: float | None = None
+    zone: Zone | None = None
 
     @cached_property
     def readers(self) -> tuple[Reader, ...]:
@@ -144,7 +147,24 @@ class Placed:
             step((choose(box[side] for box in boxes) - t.f) / t.e - shift)
             for step, choose, side, shift in ((math.floor, max, 3, -_WHOLE), (math.ceil, min, 1, _WHOLE))
         )
-        return make_grid((bottom - top, right - left), t @ Affine.translation(left, top), model.crs)
+        whole = make_grid((bottom - top, right - left), t @ Affine.translation(left, top), model.crs)
+        if self.zone is None:
+            return whole
+        own = self.zone.area(whole).bounds
+        corner = whole.transform @ Affine.translation(own.col, own.row)
+        return make_grid((own.height, own.width), corner, model.crs)
+
+    def by_zone(self) -> Iterator[Placed]:
+        """The images of each UTM zone on a grid of the zone's own, with pixels of `gsd` metres.
+
+        Raises:
+            GridError: an image has no CRS, or lies in no zone.
+        """
+        for reader in self.readers:
+            if reader.grid.crs is None:
+                raise GridError("has no CRS", where=reader.source.files[0], fix="georeference it, or map it alone")
+        for zone, places in by_zone([reader.grid for reader in self.readers]).items():
+            yield Placed(tuple(self.sources[place] for place in places), None, zone.crs, self.gsd, zone)
 
     def pieces(self) -> tuple[Piece, ...]:
         """The images that touch the grid, in their order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -167,12 +167,17 @@ def load_aoi(path: str | Path, grid: Grid) -> Aoi:
     geometries = geometries[np.isin(shapely.get_type_id(geometries), (3, 6))]
     if not len(geometries):
         raise VectorError("holds no polygons", where=path, fix="draw the area of interest as polygons")
-    left, top, right, bottom = shapely.total_bounds(geometries)
-    row, col = math.floor(top), math.floor(left)
-    bounds = Window(row, col, math.ceil(bottom) - row, math.ceil(right) - col).intersect(full_window(grid))
+    bounds = bounding_window(tuple(shapely.total_bounds(geometries))).intersect(full_window(grid))
     if bounds is None:
         raise GridError("lies outside the image", where=path, fix="check both CRSs, or draw another area")
     return Aoi(geometries, bounds)
+
+
+def bounding_window(bounds: Sequence[float]) -> Window:
+    """The window of whole pixels that holds left, top, right and bottom."""
+    left, top, right, bottom = bounds
+    row, col = math.floor(top), math.floor(left)
+    return Window(row, col, math.ceil(bottom) - row, math.ceil(right) - col)
 
 
 def _burn(geometries: Geometries, ids: npt.NDArray[np.uint8], window: Window, fill: int) -> npt.NDArray[np.uint8]:
