@@ -192,6 +192,7 @@ def test_a_mosaic_of_a_manifest_s_images_is_mapped_onto_a_grid(finished, tmp_pat
         (("--mosaic", "first", image, "--crs", "EPSG:25832"), "--gsd"),
         (("--mosaic", "first", tmp_path / "none.csv"), "no such manifest"),
         (("--mosaic", "first", image, "--crs", "utm"), "--gsd in metres"),
+        (("--mosaic", "first", image, "--crs", "utm", "--gsd", 1, "--grid", image), "no --grid"),
     ):
         code, _, err = cli("predict", *wrong, "--model", model, "--out", tmp_path / "wrong")
         assert code == 2 and told in err and len(err.strip().splitlines()) == 1, err

@@ -132,8 +132,9 @@ def predict(
         )
     if mosaic is None and (grid is not None or crs or gsd is not None):
         raise ProjectError("a grid is for --mosaic", where="--grid", fix="give --mosaic first, or leave it out")
-    if crs == UTM and gsd is None:
-        raise ProjectError("a grid for each zone wants a pixel size", where="--crs utm", fix="give --gsd in metres")
+    if crs == UTM and (gsd is None or grid is not None):
+        what = "makes a grid for each zone, of pixels whose size it must be told"
+        raise ProjectError(what, where="--crs utm", fix="give --gsd in metres, and no --grid")
     if mosaic is not None and before:
         raise ProjectError("two dates make no mosaic", where="--mosaic", fix="mosaic each date by itself")
     if aoi is not None and not aoi.is_file():
