@@ -1,6 +1,6 @@
 import torch
 
-from mapmend.losses.scaled_views import scaled_view
+from mapmend.losses.scaled_views import scaled_view, turned_view
 
 
 def batch(seed=0, size=3, side=48):
@@ -69,3 +69,43 @@ def test_junk_under_invalid_pixels_is_not_seen():
     one, two = view((0.5, 2.0), 3, given), view((0.5, 2.0), 3, other)
     assert torch.equal(one["image"], two["image"])
     assert not one["valid"][0, 1].all()
+
+
+def test_turning_moves_image_and_labels_of_both_dates_together():
+    for seed in range(5):
+        seen = turned_view(batch(seed), torch.Generator().manual_seed(seed), 30.0, share=1.0)
+        pure = (seen["image"][:, :, 0] / 60).round()
+        inner = (seen["image"][:, :, 0] / 60 - pure).abs() < 1e-3
+        known = seen["valid"][:, :, 0] & inner & (seen["mask"] != 255)
+        assert known.sum() > 1000
+        assert (pure.long() == seen["mask"])[known].float().mean() > 0.99
+        told = seen["change"] != 255
+        differ = (seen["mask"][:, 0] != seen["mask"][:, 1]).long()
+        assert torch.equal(differ[told], seen["change"][told])
+
+
+def test_a_pair_is_turned_by_no_more_than_the_angle_and_not_bent():
+    height, width = 48, 64
+    rows, cols = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    many = 40
+    image = torch.stack([cols, rows]).expand(many, 2, 2, height, width).clone()
+    given = {
+        "image": image,
+        "valid": torch.ones(many, 2, 1, height, width, dtype=torch.bool),
+        "mask": torch.zeros(many, 2, height, width, dtype=torch.long),
+        "change": torch.zeros(many, height, width, dtype=torch.long),
+    }
+    seen = turned_view(given, torch.Generator().manual_seed(1), 30.0)["image"]
+    assert torch.equal(seen[:, 0], seen[:, 1])
+    middle = torch.stack([torch.full((), width / 2), torch.full((), height / 2)])
+    step_right = seen[:, 0, :, 24, 34] - seen[:, 0, :, 24, 30]  # how the place changes along a row, and down a column
+    step_down = seen[:, 0, :, 26, 32] - seen[:, 0, :, 22, 32]
+    around = seen[:, 0, :, 23:25, 31:33].mean((-2, -1))
+    torch.testing.assert_close(around, middle.expand(many, 2), atol=1e-3, rtol=0)
+    for step in (step_right, step_down):
+        torch.testing.assert_close(step.norm(dim=1), torch.full((many,), 4.0), atol=1e-3, rtol=0)
+    assert (step_right * step_down).sum(1).abs().max() < 1e-2
+    angles = torch.rad2deg(torch.atan2(step_right[:, 1], step_right[:, 0]))
+    assert angles.abs().max() <= 30.01 and angles.abs().max() > 20 and angles.min() < 0 < angles.max()
+    assert 0.3 < (angles.abs() < 1e-3).float().mean() < 0.7
+    assert all(torch.equal(turned_view(given, torch.Generator(), 0)[name], given[name]) for name in given)

@@ -8,7 +8,7 @@ from mapmend.core.settings import from_mapping
 from mapmend.losses.bscc import semantic_correlation
 from mapmend.losses.change import change_cross_entropy, change_dice
 from mapmend.losses.sacl import local_contrast
-from mapmend.methods import StepState
+from mapmend.methods import StepState, clearscd
 from mapmend.methods.clearscd import ClearSCD, ClearSCDConfig
 from mapmend.train.batches import settle
 
@@ -22,7 +22,9 @@ def batch(size=2, **how):
 
 
 def make(**settings):
-    return ClearSCD(network_of(ClearSCD), ClearSCDConfig(**{"fresh": 8, "queue": 20, **settings}), COUNTS)
+    return ClearSCD(
+        network_of(ClearSCD), ClearSCDConfig(**{"fresh": 8, "queue": 20, "rotation": 0, **settings}), COUNTS
+    )
 
 
 def step(method, given, at=50):
@@ -42,6 +44,13 @@ def without(given, *names, date=None):
     for name in names:
         hidden[name][:, date if date is not None and name == "mask" else slice(None)] = 255
     return {**given, **hidden}
+
+
+def test_pairs_are_turned_before_they_are_learned(monkeypatch):
+    asked = []
+    monkeypatch.setattr(clearscd, "turned_view", lambda given, generator, degrees: asked.append(degrees) or given)
+    step(make(rotation=12.5), batch())
+    assert asked == [12.5] and ClearSCDConfig().rotation == 30
 
 
 def test_the_loss_is_the_published_sum():

@@ -9,7 +9,7 @@ from mapmend.methods.clearscd import ClearSCD, ClearSCDConfig
 from mapmend.methods.clearscd_semi import SemiClearSCD, SemiClearSCDConfig
 
 COUNTS = (4, 4, 4)
-CLEAR = {"fresh": 8, "queue": 20}
+CLEAR = {"fresh": 8, "queue": 20, "rotation": 0}
 
 
 def make(**settings):

@@ -1,7 +1,8 @@
-"""Weak views: pairs seen larger or smaller, both dates and all their labels alike."""
+"""Weak views: pairs seen larger, smaller or turned, both dates and all their labels alike."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -31,8 +32,7 @@ def scaled_view(
     """
     if scale == (1, 1):
         return dict(batch)
-    image, valid = batch["image"], batch["valid"]
-    size, device = len(image), image.device
+    size, device = len(batch["image"]), batch["image"].device
     draws = torch.rand(3, size, generator=generator).to(device)
     factor = scale[0] + (scale[1] - scale[0]) * draws[0]
     # in units of half the image: where the view's centre lies, so that it stays on the image, or the image in it
@@ -40,8 +40,36 @@ def scaled_view(
     theta = torch.zeros(size, 2, 3, device=device)
     theta[:, 0, 0] = theta[:, 1, 1] = 1 / factor
     theta[:, 0, 2], theta[:, 1, 2] = (room * (2 * draw - 1) for draw in draws[1:])
-    grid = F.affine_grid(theta, [size, 1, *image.shape[-2:]], align_corners=False)
+    return _seen_through(batch, theta)
 
+
+def turned_view(
+    batch: Mapping[str, Tensor], generator: torch.Generator, degrees: float, share: float = 0.5
+) -> dict[str, Tensor]:
+    """A share of the pairs turned around their centre by an angle drawn for each, and continued by their mirror image.
+
+    Args:
+        batch: as of `scaled_view`, and what becomes of its layers too.
+        generator: on the CPU.
+        degrees: the largest angle, either way; 0 changes nothing.
+        share: how likely a pair is turned.
+    """
+    if not degrees:
+        return dict(batch)
+    size, device = len(batch["image"]), batch["image"].device
+    drawn, turned = torch.rand(2, size, generator=generator).to(device)
+    angle = math.radians(degrees) * (2 * drawn - 1) * (turned < share)
+    height, width = batch["image"].shape[-2:]
+    theta = torch.zeros(size, 2, 3, device=device)
+    theta[:, 0, 0] = theta[:, 1, 1] = angle.cos()
+    theta[:, 0, 1], theta[:, 1, 0] = -angle.sin() * height / width, angle.sin() * width / height
+    return _seen_through(batch, theta)
+
+
+def _seen_through(batch: Mapping[str, Tensor], theta: Tensor) -> dict[str, Tensor]:
+    """Images and labels at the places that B×2×3 maps tell, from −1 to 1 across the image."""
+    image, valid = batch["image"], batch["valid"]
+    grid = F.affine_grid(theta, [len(image), 1, *image.shape[-2:]], align_corners=False)
     seen = valid.all(2, keepdim=True)
     pixels = _sampled(image.float().where(seen, 0), grid, "bilinear")
     whole = _sampled(valid.float(), grid, "bilinear") > _WHOLE

@@ -24,6 +24,7 @@ from mapmend.losses.bscc import semantic_correlation
 from mapmend.losses.change import change_cross_entropy, change_dice
 from mapmend.losses.robust import cross_entropy
 from mapmend.losses.sacl import Memory, local_contrast
+from mapmend.losses.scaled_views import turned_view
 from mapmend.methods.method import CHANGE, CHANGE_NAMES, CLASSES, Batch, Method, StepState, register
 from mapmend.methods.pairs import CRITERION, judge_pair, pair_of
 from mapmend.nn.pair_network import DATES, PairNetwork, PairParts
@@ -53,6 +54,8 @@ class ClearSCDConfig:
         fill: share of the steps, at the start, in which the memory is only filled; published, the first of 100 epochs.
         margin: by which BSCC wants features of changed places to differ, per channel.
         bscc_detach: keep BSCC from teaching the change itself.
+        rotation: largest angle in degrees, either way, by which half of the pairs are turned; published with blank
+            corners, here continued by the mirror image.
         bscc_unlabelled: whether pixels whose change nobody knows are counted in BSCC, as in the public code.
     """
 
@@ -69,6 +72,7 @@ class ClearSCDConfig:
     fresh: Count = 64
     fill: Share = 0.01
     margin: Weight = 2.0
+    rotation: Annotated[float, Field(ge=0, le=45)] = 30.0
     bscc_detach: bool = False
     bscc_unlabelled: Literal["left_out", "counted"] = "left_out"
 
@@ -99,7 +103,7 @@ class ClearSCD(Method):
 
     def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:
         """One loss, `loss`, whose parts are noted; then the memory takes keys in."""
-        batch = batches["labelled"]
+        batch = turned_view(batches["labelled"], state.generator, self.config.rotation)
         image, valid = pair_of(batch)
         mask, change = batch["mask"], batch["change"]
         parts = self._network.parts(image, valid)
