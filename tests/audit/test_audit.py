@@ -297,6 +297,12 @@ def test_a_label_that_lies_off_is_moved_back(tmp_path):
     assert (back[:-23, 4:] == truth[:-23, 4:]).all()
 
 
+def test_a_label_that_lies_off_by_a_pixel_is_not_moved(tmp_path):
+    truth = fields()
+    found = examine([judged(tmp_path, np.roll(truth, 1, 1), seen(truth, noise=0.8))], THREE, AuditSettings())
+    assert found.diagnosis.shift is not None and found.shift == (0, 0)
+
+
 def test_a_review_decides_what_is_mended(written, swapped, tmp_path):
     out, source, first, made = written
     rows = list(csv.DictReader((out / "audit.csv").open()))

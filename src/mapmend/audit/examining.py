@@ -28,6 +28,7 @@ from mapmend.core.legend import NODATA, Legend
 
 _DRAWS = 20
 _FAR = 20.0  # of a logit
+_WORTH = 2.0  # pixels
 
 LOOKS = (10, 50, 100, 200, 500, 1000, 2000, 5000)
 
@@ -49,7 +50,8 @@ class Examined:
         kinds: of errors, and how they are told.
         draws: chances of all parts again, each time with other shares of the kinds.
         labelled: pixels that were judged.
-        shift: whole pixels (down, right) by which the labels certainly lie off; (0, 0) where they do not.
+        shift: whole pixels (down, right) by which the labels are to be moved back; (0, 0) where they do not certainly
+            lie off, or by less than `_WORTH`, which may be no more than the estimate's error.
     """
 
     sites: tuple[SiteViews, ...]
@@ -122,7 +124,8 @@ def examine(judged: Sequence[Judged], legend: Legend, settings: AuditSettings) -
     wrong = np.where(differs, 1 / (1 + np.exp(-np.clip(logits, -_FAR, _FAR))), 0.0)  # as it is, not cut at SURE
     matrix = noise_matrix(parts, wrong, counts.confident, rng)
     draws = tuple(np.where(differs, chance(best_logits(fitted, ratios, rng)), 0.0) for _ in range(_DRAWS))
-    told = (order, matrix, diagnosis, fitted, draws, labelled, off)
+    moved = off if np.hypot(*off) >= _WORTH else (0, 0)
+    told = (order, matrix, diagnosis, fitted, draws, labelled, moved)
     return Examined(sites, parts, rows, scores, chances, reasons, *told)
 
 

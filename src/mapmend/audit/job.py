@@ -165,6 +165,7 @@ class _Task:
             reviewed=int((listed.verdicts != "").sum()),
             expected=float(found.chances.sum()),
             mended=mended,
+            moved=found.shift,
             diagnosis=found.diagnosis,
             matrix=found.matrix,
             budget=budget,

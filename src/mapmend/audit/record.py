@@ -97,7 +97,8 @@ class AuditResult:
         listed: objects in the files.
         reviewed: verdicts that were taken into account.
         expected: suspicious objects that are wrong, as far as can be told.
-        mended: pixels of the labels that have another class in `mended.tif`.
+        mended: pixels of the labels that have another class in `mended.tif`, and
+        moved: (down, right) pixels by which the labels were moved back there.
         diagnosis: of the noise.
         matrix: of the noise.
         budget: what looking finds.
@@ -117,6 +118,7 @@ class AuditResult:
     reviewed: int
     expected: float
     mended: int
+    moved: tuple[int, int]
     diagnosis: Diagnosis
     matrix: NoiseMatrix
     budget: tuple[Budget, ...]
