@@ -22,7 +22,7 @@ from mapmend.run import run
 from trials import machine, table
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-NAMES = ("joplin", "nc_landsat7", "chesapeake_tile", "levir", "taizhou")
+NAMES = ("joplin", "nc_landsat7", "chesapeake_tile", "chesapeake_tile_mended", "levir", "taizhou")
 WIDTH = 1400  # pixels of a picture
 
 

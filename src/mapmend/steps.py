@@ -23,7 +23,7 @@ from mapmend.data.prepare import prepare
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
 from mapmend.data.sites import Prepared, load_prepared
 from mapmend.maps import CHANGES, MAPS, PREPARED, MapJob, describe_in_stac, map_jobs
-from mapmend.nn.model_folder import ModelCard, learned_shares, read_card
+from mapmend.nn.model_folder import ModelCard, prior_shares, read_card
 from mapmend.predict.assembled import Tricks, assembled_predictor
 from mapmend.predict.augmented import Views
 from mapmend.predict.backends.choose import Backend, on_backend
@@ -202,7 +202,7 @@ def _prior_of_job(
         raise refused("has no three-state maps", "leave out --certain, whose thresholds are the model's alone")
     if all(job.site.label is None for job in jobs):
         raise refused("finds no site with a label", "give the manifest a `label`, or leave it out")
-    learned = learned_shares(models)
+    learned = prior_shares(models)
     return lambda job: job.prior(learned, settings.doubt)
 
 

@@ -29,7 +29,15 @@ from mapmend.losses.distortion import distortion
 from mapmend.maps import PREPARED
 from mapmend.methods.method import Batch, Method
 from mapmend.nn.build import build_network
-from mapmend.nn.model_folder import CLASS_SHARES, ModelCard, load_model, model_hash, read_card, save_model
+from mapmend.nn.model_folder import (
+    BELIEVED_SHARES,
+    CLASS_SHARES,
+    ModelCard,
+    load_model,
+    model_hash,
+    read_card,
+    save_model,
+)
 from mapmend.nn.spec import NetworkSpec
 from mapmend.nn.warm_start import warm_start
 from mapmend.project import DataSettings, Project
@@ -57,7 +65,9 @@ class Given:
         validation: windows that validate; may be empty.
         counts: trainable labelled pixels per class.
         shares: of the classes in what is learned: labels, or the mixtures that their product stands for.
-        frequencies: the same, where the network is to know them.
+        believed: of the classes in the mixtures that the labels' product stands for, whatever is learned; empty where
+            it has none.
+        frequencies: of the classes, where the network is to know them.
         config: of the method, with what depends on the labels filled in.
     """
 
@@ -67,6 +77,7 @@ class Given:
     validation: ValidationSet | PairValidationSet
     counts: Sequence[int]
     shares: tuple[float, ...]
+    believed: tuple[float, ...]
     frequencies: tuple[float, ...]
     config: Any
 
@@ -152,7 +163,7 @@ def _of_parts(project: Project, prepared: Prepared, parts: Sequence[SitePart]) -
         loaders = {**loaders, UNLABELLED: UnlabelledSet(others, legend, data.crop, loop.seed)}
         sites += others
     counts = tuple(map(int, training.counts))
-    return Given(sites, parts, loaders, validation, counts, training.shares(), frequencies, own)
+    return Given(sites, parts, loaders, validation, counts, training.shares(), training.believed(), frequencies, own)
 
 
 def _of_pairs(project: Project, prepared: Prepared) -> Given:
@@ -167,7 +178,7 @@ def _of_pairs(project: Project, prepared: Prepared) -> Given:
         change_alone=method.change_alone(own),
     )
     shares = tuple(round(count / max(sum(found.counts), 1), 6) for count in found.counts)
-    return Given(found.sites, found.parts, found.training, found.validation, found.counts, shares, (), own)
+    return Given(found.sites, found.parts, found.training, found.validation, found.counts, shares, (), (), own)
 
 
 def _train(
@@ -250,6 +261,8 @@ def _train(
     made[TRAINED_ON] = [place.to_dict() for place in merged(places)]
     made[LABELS] = _labels_seen(parts, start_from)
     made[CLASS_SHARES] = list(given.shares)
+    if given.believed:
+        made[BELIEVED_SHARES] = list(given.believed)
     if asked != "none":
         calibrated = calibrate(network, card, parts, legend, asked, training_folder, loop.seed)
         console.print(f"calibration: {calibrated.describe()}", soft_wrap=True, highlight=False)

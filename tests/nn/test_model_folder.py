@@ -13,7 +13,14 @@ from tests.nn.tiny_networks import card_of, image_of, network_of, spec_of
 from mapmend.core.calibration import Calibration
 from mapmend.core.errors import DiskError, MapmendError, ModelError
 from mapmend.nn.build import build_network
-from mapmend.nn.model_folder import load_model, model_hash, read_card, save_model
+from mapmend.nn.model_folder import (
+    learned_shares,
+    load_model,
+    model_hash,
+    prior_shares,
+    read_card,
+    save_model,
+)
 
 
 @pytest.fixture(scope="module")
@@ -250,3 +257,20 @@ def test_an_interrupted_exchange_is_finished_by_the_next_save(network, tmp_path)
         assert torch.equal(load_model(folder)[0](image_of()), new.eval()(image_of()))
     save_model(folder, network, card_of(network))
     assert not (folder / "model.json.next").exists()
+
+
+def test_class_shares_of_models_and_what_a_prior_is_divided_by(network, tmp_path):
+    models = []
+    for name, made in (
+        ("plain", {"class_shares": [0.2, 0.8, 0.0]}),
+        ("mixtures", {"class_shares": [0.1, 0.9, 0.0], "believed_shares": [0.3, 0.6, 0.1]}),
+    ):
+        models.append(save_model(tmp_path / name, network, replace(card_of(network), provenance=made)))
+    assert learned_shares(models) == pytest.approx((0.15, 0.85, 0.0))
+    assert prior_shares(models[:1]) == (0.2, 0.8, 0.0)
+    assert prior_shares(models[1:]) == (0.3, 0.9, 0.1)
+    assert prior_shares(models) == pytest.approx((0.25, 0.85, 0.05))
+    silent = save_model(tmp_path / "silent", network, replace(card_of(network), provenance={}))
+    for shares in (learned_shares, prior_shares):
+        with pytest.raises(ModelError, match="how common each class was"):
+            shares([models[0], silent])

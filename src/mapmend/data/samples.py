@@ -179,6 +179,12 @@ class TrainingSet(Dataset[Sample]):
         taught = self._beliefs if self._shares else self.counts
         return tuple(round(float(share), 6) for share in taught / taught.sum())
 
+    def believed(self) -> tuple[float, ...]:
+        """Share of each class in the mixtures that the labels' product stands for; empty without such a table."""
+        if not any(part.site.label_shares for part in self._parts):
+            return ()
+        return tuple(round(float(share), 6) for share in self._beliefs / self._beliefs.sum())
+
     def frequencies(self) -> tuple[float, ...]:
         """Share of each class in the labels, or in the mixtures that their product stands for; none below 1e-4."""
         shares = np.maximum(self._beliefs / self._beliefs.sum(), _RAREST)

@@ -32,6 +32,9 @@ _AGAIN = "copy or train the model again"
 CLASS_SHARES = "class_shares"
 """In a card's provenance: share of each class in the labels that were learned from."""
 
+BELIEVED_SHARES = "believed_shares"
+"""In a card's provenance: the same of the mixtures that the labels' product stands for, where it has them."""
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -159,14 +162,36 @@ def learned_shares(models: Sequence[Path]) -> tuple[float, ...]:
     Raises:
         ModelError: as `load_model`, or a card does not say them.
     """
+    return _mean([_shares(model) for model in models])
+
+
+def prior_shares(models: Sequence[Path]) -> tuple[float, ...]:
+    """By what share each class's probability is divided where a label counts beside the image, the models' mean.
+
+    The larger one of what a model learned from and of what the label's mixtures believe: a class that is rarer in what
+    was learned than in the beliefs would else grow on whatever looks unlike the rest.
+
+    Raises:
+        ModelError: as of `learned_shares`.
+    """
     every = []
     for model in models:
-        shares = read_card(model).provenance.get(CLASS_SHARES)
-        if not isinstance(shares, list) or not any(shares):
-            raise ModelError(
-                "does not say how common each class was in its labels", where=model, fix="train it again with labels"
-            )
-        every.append([float(share) for share in shares])
+        learned, believed = _shares(model), read_card(model).provenance.get(BELIEVED_SHARES)
+        both = zip(learned, believed, strict=True) if isinstance(believed, list) else zip(learned, strict=True)
+        every.append([max(map(float, of_class)) for of_class in both])
+    return _mean(every)
+
+
+def _shares(model: Path) -> list[float]:
+    shares = read_card(model).provenance.get(CLASS_SHARES)
+    if not isinstance(shares, list) or not any(shares):
+        raise ModelError(
+            "does not say how common each class was in its labels", where=model, fix="train it again with labels"
+        )
+    return [float(share) for share in shares]
+
+
+def _mean(every: Sequence[Sequence[float]]) -> tuple[float, ...]:
     return tuple(sum(of_class) / len(every) for of_class in zip(*every, strict=True))
 
 

@@ -39,7 +39,7 @@ class LabelPrior:
         label: class raster of the legend's ids, on the grid of the map.
         rows: raster of places in `shares`, where the label's product has a table of mixtures.
         shares: what each of the product's codes holds of each class.
-        learned: shares m of the classes in the labels that the model learned from.
+        learned: shares m of the classes in the labels that the model learned from, see `model_folder.prior_shares`.
         doubt: share of the belief that a label without mixtures does not give to its class but to all as they are
             frequent.
         blur: standard deviation, in pixels, of how far off a pixel's label may lie.
