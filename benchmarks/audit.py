@@ -132,11 +132,12 @@ def compared(
         known = (truth != NODATA) & (label != NODATA)
         np.add.at(counts, (truth[known], label[known]), 1)
         for window, rows in zip(site.strips(), of_strips, strict=True):
-            patches = parts_of(site.view(window), legend)
+            view = site.view(window, halo)
+            patches = parts_of(view, legend)
             changed = (truth != label)[window.slices].ravel()[patches.at]
             row = rows[patches.label]
             np.add.at(wrong, row[row >= 0], changed[row >= 0])
-            better = mended(site.view(window, halo), legend, rows, choices, found.shift)
+            better = mended(view, patches, rows, choices, found.shift)
             of_strip = truth[window.slices]
             seen = (of_strip != NODATA) & (better != NODATA)
             np.add.at(after, (of_strip[seen], better[seen]), 1)

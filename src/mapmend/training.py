@@ -21,7 +21,7 @@ from mapmend.data.alignment import resolution_alignment
 from mapmend.data.augment import photometric
 from mapmend.data.pair_data import UNLABELLED, pair_data
 from mapmend.data.pairs import PairValidationSet
-from mapmend.data.samples import TrainingSet, ValidationSet
+from mapmend.data.samples import TrainingSet, ValidationSet, shares_of
 from mapmend.data.sites import Prepared, PreparedSite, channel_statistics, load_prepared
 from mapmend.data.splits import SitePart, split_sites, with_fewer_labels
 from mapmend.data.unlabelled import UnlabelledSet, unlabelled_sites
@@ -177,7 +177,7 @@ def _of_pairs(project: Project, prepared: Prepared) -> Given:
         unlabelled=UNLABELLED in method.loaders,
         change_alone=method.change_alone(own),
     )
-    shares = tuple(round(count / max(sum(found.counts), 1), 6) for count in found.counts)
+    shares = shares_of(found.counts)
     return Given(found.sites, found.parts, found.training, found.validation, found.counts, shares, (), (), own)
 
 

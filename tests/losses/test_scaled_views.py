@@ -19,6 +19,18 @@ def view(scale, seed=0, given=None):
     return scaled_view(given or batch(), torch.Generator().manual_seed(seed), scale)
 
 
+def check_together(seen):
+    """Colours are those of the classes, and change is where the dates' classes differ."""
+    pure = (seen["image"][:, :, 0] / 60).round()
+    inner = (seen["image"][:, :, 0] / 60 - pure).abs() < 1e-3  # away from borders, where colours mix
+    known = seen["valid"][:, :, 0] & inner & (seen["mask"] != 255)
+    assert known.sum() > 1000
+    assert (pure.long() == seen["mask"])[known].float().mean() > 0.99
+    told = seen["change"] != 255
+    differ = (seen["mask"][:, 0] != seen["mask"][:, 1]).long()
+    assert torch.equal(differ[told], seen["change"][told])
+
+
 def test_the_scale_of_one_changes_nothing():
     given = batch()
     assert all(torch.equal(view((1, 1), given=given)[name], given[name]) for name in given)
@@ -32,14 +44,7 @@ def test_the_scale_of_one_changes_nothing():
 def test_image_and_labels_of_both_dates_move_together():
     for seed in range(5):
         seen = view((0.5, 2.0), seed)
-        pure = (seen["image"][:, :, 0] / 60).round()
-        inner = (seen["image"][:, :, 0] / 60 - pure).abs() < 1e-3  # away from borders, where colours mix
-        known = seen["valid"][:, :, 0] & inner & (seen["mask"] != 255)
-        assert known.sum() > 1000
-        assert (pure.long() == seen["mask"])[known].float().mean() > 0.99
-        told = seen["change"] != 255
-        differ = (seen["mask"][:, 0] != seen["mask"][:, 1]).long()
-        assert torch.equal(differ[told], seen["change"][told])
+        check_together(seen)
 
 
 def test_a_reduced_pair_is_continued_by_its_mirror_image():
@@ -74,14 +79,7 @@ def test_junk_under_invalid_pixels_is_not_seen():
 def test_turning_moves_image_and_labels_of_both_dates_together():
     for seed in range(5):
         seen = turned_view(batch(seed), torch.Generator().manual_seed(seed), 30.0, share=1.0)
-        pure = (seen["image"][:, :, 0] / 60).round()
-        inner = (seen["image"][:, :, 0] / 60 - pure).abs() < 1e-3
-        known = seen["valid"][:, :, 0] & inner & (seen["mask"] != 255)
-        assert known.sum() > 1000
-        assert (pure.long() == seen["mask"])[known].float().mean() > 0.99
-        told = seen["change"] != 255
-        differ = (seen["mask"][:, 0] != seen["mask"][:, 1]).long()
-        assert torch.equal(differ[told], seen["change"][told])
+        check_together(seen)
 
 
 def test_a_pair_is_turned_by_no_more_than_the_angle_and_not_bent():

@@ -125,8 +125,9 @@ def examine(judged: Sequence[Judged], legend: Legend, settings: AuditSettings) -
     matrix = noise_matrix(parts, wrong, counts.confident, rng)
     draws = tuple(np.where(differs, chance(best_logits(fitted, ratios, rng)), 0.0) for _ in range(_DRAWS))
     moved = off if np.hypot(*off) >= _WORTH else (0, 0)
-    told = (order, matrix, diagnosis, fitted, draws, labelled, moved)
-    return Examined(sites, parts, rows, scores, chances, reasons, *told)
+    return Examined(
+        sites, parts, rows, scores, chances, reasons, order, matrix, diagnosis, fitted, draws, labelled, moved
+    )
 
 
 def _order(scores: Floats, parts: Parts) -> Ints:

@@ -195,7 +195,7 @@ def write_rasters(
                     pieces.setdefault(int(places[patch]), []).append(polygon)
                 suspicion = np.full(window.height * window.width, NODATA, np.uint8)
                 suspicion[patches.at] = np.rint(STEPS * chance_of[row_of])[patches.label]
-                better = mended(view, legend, row_of, choices, found.shift)
+                better = mended(view, patches, row_of, choices, found.shift)
                 pixels += int((better != view.label[view.own]).sum())
                 likely = suspicion.reshape(window.height, window.width)
                 strips = (proposed_ids(view, legend), likely, legend.id_lut[better])

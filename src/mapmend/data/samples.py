@@ -97,6 +97,12 @@ class SiteReader:
         return spread_shares(self._rows.read(window), self.site.label_shares)
 
 
+def shares_of(totals: Sequence[float] | np.ndarray) -> tuple[float, ...]:
+    """Each class's share of totals K, to six digits; none where there is nothing."""
+    whole = float(np.sum(totals)) or 1.0
+    return tuple(round(float(total) / whole, 6) for total in totals)
+
+
 def survey(part: SitePart, legend: Legend) -> LabelSurvey:
     """Count a site's trainable labels, streaming over it."""
     reader = SiteReader(part.site, legend)
@@ -177,18 +183,17 @@ class TrainingSet(Dataset[Sample]):
     def shares(self) -> tuple[float, ...]:
         """Share of each class in what samples teach: their labels, or `shares` where they hold it."""
         taught = self._beliefs if self._shares else self.counts
-        return tuple(round(float(share), 6) for share in taught / taught.sum())
+        return shares_of(taught)
 
     def believed(self) -> tuple[float, ...]:
         """Share of each class in the mixtures that the labels' product stands for; empty without such a table."""
         if not any(part.site.label_shares for part in self._parts):
             return ()
-        return tuple(round(float(share), 6) for share in self._beliefs / self._beliefs.sum())
+        return shares_of(self._beliefs)
 
     def frequencies(self) -> tuple[float, ...]:
         """Share of each class in the labels, or in the mixtures that their product stands for; none below 1e-4."""
-        shares = np.maximum(self._beliefs / self._beliefs.sum(), _RAREST)
-        return tuple(round(float(share), 6) for share in shares / shares.sum())
+        return shares_of(np.maximum(self._beliefs / self._beliefs.sum(), _RAREST))
 
     def __getitem__(self, key: Key) -> Sample:
         """The sample of (step, rank, position in the batch): image T×C×H×W, mask T×H×W, valid T×M×H×W, trust."""

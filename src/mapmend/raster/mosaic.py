@@ -120,6 +120,14 @@ class Placed:
         return tuple(Reader(source) for source in self.sources)
 
     @cached_property
+    def _grids(self) -> tuple[Grid, ...]:
+        """The grid of every image, each of a place on Earth."""
+        for reader in self.readers:
+            if reader.grid.crs is None:
+                raise GridError("has no CRS", where=reader.source.files[0], fix="georeference it, or map it alone")
+        return tuple(reader.grid for reader in self.readers)
+
+    @cached_property
     def grid(self) -> Grid:
         """The grid of the mosaic.
 
@@ -128,17 +136,14 @@ class Placed:
         """
         if self.like is not None:
             return self.like
-        first = self.readers[0].grid
-        for reader in self.readers:
-            if reader.grid.crs is None:
-                raise GridError("has no CRS", where=reader.source.files[0], fix="georeference it, or map it alone")
+        first = self._grids[0]
         model = make_grid((1, 1), first.transform, self.crs or first.crs)
         t = first.transform
         if self.crs or self.gsd is not None or t.b or t.d:
             if self.gsd is None:
                 raise GridError("says a CRS and no pixel size", where="--crs", fix="give --gsd in its units")
             t = Affine(self.gsd, 0, 0, 0, -self.gsd, 0)
-        boxes = [_bounds(reader.grid, model) for reader in self.readers]
+        boxes = [_bounds(grid, model) for grid in self._grids]
         left, right = (
             step((choose(box[side] for box in boxes) - t.c) / t.a - shift)
             for step, choose, side, shift in ((math.floor, min, 0, -_WHOLE), (math.ceil, max, 2, _WHOLE))
@@ -160,10 +165,7 @@ class Placed:
         Raises:
             GridError: an image has no CRS, or lies in no zone.
         """
-        for reader in self.readers:
-            if reader.grid.crs is None:
-                raise GridError("has no CRS", where=reader.source.files[0], fix="georeference it, or map it alone")
-        for zone, places in by_zone([reader.grid for reader in self.readers]).items():
+        for zone, places in by_zone(self._grids).items():
             yield Placed(tuple(self.sources[place] for place in places), None, zone.crs, self.gsd, zone)
 
     def pieces(self) -> tuple[Piece, ...]:

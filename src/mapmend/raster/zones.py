@@ -46,8 +46,7 @@ class Zone:
     @property
     def box(self) -> shapely.Polygon:
         """Its place in degrees."""
-        west = _WIDE * self.number - 186
-        return shapely.box(west, _SOUTH if self.south else 0, west + _WIDE, 0 if self.south else _NORTH)
+        return _box(self.number, self.south)
 
     def area(self, grid: Grid) -> Aoi:
         """Its part of a grid.
@@ -86,7 +85,7 @@ def zones_of(grid: Grid) -> tuple[Zone, ...]:
         Zone((number - 1) % 60 + 1, half)
         for number in numbers
         for half in ((True,) if north <= 0 else (False,) if south >= 0 else (True, False))
-        if shapely.intersection(outline, _shifted(number, half)).area > 0
+        if shapely.intersection(outline, _box(number, half)).area > 0
     }
     if not found:
         raise GridError("lies in no UTM zone", where="mosaic", fix="give --crs another one, like EPSG:3995")
@@ -102,7 +101,7 @@ def by_zone(grids: Sequence[Grid]) -> dict[Zone, list[int]]:
     return dict(sorted(found.items()))
 
 
-def _shifted(number: int, south: bool) -> shapely.Polygon:
+def _box(number: int, south: bool) -> shapely.Polygon:
     """A zone's box, whose number may run on beyond 60 or below 1, as longitudes do across 180°."""
     west = _WIDE * number - 186
     return shapely.box(west, _SOUTH if south else 0, west + _WIDE, 0 if south else _NORTH)
