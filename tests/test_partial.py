@@ -1,5 +1,7 @@
 """A model that has learned to do without one of its images maps from whichever exists, and says which."""
 
+import shutil
+
 import numpy as np
 import rasterio
 import torch
@@ -61,6 +63,34 @@ def test_places_are_mapped_from_whichever_image_exists(tmp_path):
     expected[expected == 0] = 255
     np.testing.assert_array_equal(used, expected)
     np.testing.assert_array_equal(ids == 255, expected == 255)
+
+
+def test_images_named_by_their_sensor_are_enough(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    assert call(monkeypatch, capsys, "train", project(tmp_path, 0.5), "--out", out, "--device", "cpu")[0] == 0
+
+    def mapped(name, *images):
+        more = ("--model", out / "model", "--out", tmp_path / name, "--window", 64, "--overlap", 16)
+        return call(monkeypatch, capsys, "predict", *images, *more, "--device", "cpu")
+
+    optical, radar = tmp_path / "both_o.tif", tmp_path / "both_r.tif"
+    for name, images in {"plain": (optical, radar), "named": (f"radar={radar}", f"optical={optical}")}.items():
+        assert mapped(name, *images)[0] == 0
+    np.testing.assert_array_equal(read(tmp_path / "plain/class.tif"), read(tmp_path / "named/class.tif"))
+    assert mapped("radar", f"radar={radar}")[0] == 0
+    with rasterio.open(radar) as file:
+        there = file.dataset_mask() > 0
+    np.testing.assert_array_equal(read(tmp_path / "radar/used.tif"), np.where(there, 2, 255))
+    np.testing.assert_array_equal(read(tmp_path / "radar/class.tif") != 255, there)
+    earlier = shutil.copy(radar, tmp_path / "earlier.tif")
+    for images, words in (
+        ((f"radar={radar}", optical), "some images are given as NAME=FILE, others not"),
+        ((f"radar={radar}", f"radar={optical}"), "several images of sensor 'radar'"),
+        ((radar,), "1 image files, the model wants 2"),
+        ((f"radar={radar}", "--before", f"radar={earlier}"), "has 1 images, the model wants 2"),
+    ):
+        code, _, err = mapped("wrong", *images)
+        assert code == 2 and words in err and not (tmp_path / "wrong").exists()
 
 
 def test_other_models_want_all_images(tmp_path, monkeypatch, capsys):

@@ -48,18 +48,17 @@ class MapJob:
         """The earlier date, where the finished map has its classes; of a map that is the change itself, None."""
         return self.before if (self.folder / "class_before.tif").is_file() else None
 
-    def scene(self, aoi: Path | None, modalities: Mapping[str, int] | None = None, *, partial: bool = False) -> Scene:
+    def scene(self, aoi: Path | None, modalities: Mapping[str, int] | None = None) -> Scene:
         """What the predictor reads.
 
         Args:
             aoi: area of interest.
             modalities: of the model, with their numbers of bands; of a site that has them all, their images alone.
-            partial: whether the model does without some of them.
         """
         wanted = modalities or {}
         there = {image.modality for image in self.site.images}
         lacking = [(place, bands) for place, (name, bands) in enumerate(wanted.items()) if name not in there]
-        if not partial or self.before is not None or len(lacking) == len(wanted):
+        if len(lacking) == len(wanted):  # other names than the model's
             lacking = []
         read = [name for place, name in enumerate(wanted) if place not in dict(lacking)]
         return Scene(

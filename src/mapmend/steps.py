@@ -165,8 +165,7 @@ def _mapping(project: Project, out: Path, options: PredictOptions) -> _Mapping:
     backend = options.backend or settings.backend
     predictor = on_backend(project_predictor(project, out, options), backend, [job.folder for job in jobs])
     models = options.models or predicting_models(project, out)
-    card = read_card(models[0])
-    modalities, aoi = _modalities(card), options.aoi or project.aoi
+    modalities, aoi = _modalities(read_card(models[0])), options.aoi or project.aoi
     layers = {
         "block": options.block,
         "probabilities": _probabilities(project, options),
@@ -175,7 +174,7 @@ def _mapping(project: Project, out: Path, options: PredictOptions) -> _Mapping:
     prior_of_job = _prior_of_job(project, jobs, options, predictor, models)
 
     def scene_of(job: MapJob) -> Scene:
-        return replace(job.scene(aoi, modalities, partial=card.spec.partial), prior=prior_of_job(job))
+        return replace(job.scene(aoi, modalities), prior=prior_of_job(job))
 
     return _Mapping(models, jobs, scene_of, predictor, layers)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from mapmend.cli.jobs import tell_of_jobs
-from mapmend.cli.mosaics import images_of, placed_images
+from mapmend.cli.mosaics import images_of, in_order, placed_images
 from mapmend.cli.options import Data, Device, Json, Out, Precision, emit, emit_estimate, folder_of
 from mapmend.core.errors import EmptyMapError, ProjectError
 
@@ -20,7 +20,9 @@ UTM = "utm"  # for --crs: a grid for each zone
 def predict(
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="PROJECT.yaml|IMAGE...|MAP", help="A project, a scene's files, or a map's folder."),
+        typer.Argument(
+            metavar="PROJECT.yaml|IMAGE...|MAP", help="A project, a scene's files (or SENSOR=FILE), or a map's folder."
+        ),
     ],
     out: Out = None,
     model: Annotated[
@@ -112,6 +114,7 @@ def predict(
     if inputs[0].is_dir():
         raise ProjectError("is a folder", where=inputs[0], fix="give a project or images; a map's folder with --status")
     from mapmend.core.settings import from_mapping
+    from mapmend.nn.model_folder import read_card
     from mapmend.predict.assembled import Tricks, assembled_predictor
     from mapmend.predict.backends.choose import on_backend
     from mapmend.predict.estimate import total
@@ -218,7 +221,9 @@ def predict(
         earlier, dated_before = images_of(before or (), predictor.sensors)
         if not before or (dated and dated_before):
             date, date_before = date or dated, date_before or dated_before
-        scenes = [scene_of_files(files, predictor.sensors, area, earlier)]
+        names = list(read_card(model[0]).sensors)
+        files, absent = in_order(files, names)
+        scenes = [scene_of_files(files, predictor.sensors, area, in_order(earlier, names)[0], absent=absent)]
     scenes = [replace(scene, date=date, date_before=date_before) for scene in scenes]
     # where there are several zones, each has a folder of its own
     folders = [out / scene.zone.name if scene.zone is not None else out for scene in scenes] if out is not None else []

@@ -42,6 +42,31 @@ def images_of(inputs: Sequence[Path], cards: Sequence[Sensor]) -> tuple[list[str
     return list(images[0].source.files), images[0].date
 
 
+def in_order(files: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Files in the order of the model's sensors, and the places of the sensors that none is given of.
+
+    Args:
+        files: all of them as they are, in order, or all as NAME=FILE.
+        names: of the model's sensors.
+
+    Raises:
+        SensorError: some are named and others not, or several are of one sensor.
+    """
+    split = [file.partition("=") for file in files]
+    given = [name for name, mark, _ in split if mark and name in names]
+    if not given:
+        return list(files), []
+    if len(given) != len(files):
+        raise SensorError(
+            "some images are given as NAME=FILE, others not", where=" ".join(files), fix="name the sensor of each"
+        )
+    again = next((name for name in given if given.count(name) > 1), None)
+    if again is not None and len(names) > 1:
+        raise SensorError(f"several images of sensor '{again}'", where=" ".join(files), fix="give one")
+    there = sorted(split, key=lambda one: names.index(one[0]))
+    return [file for _, _, file in there], [place for place, name in enumerate(names) if name not in given]
+
+
 def placed_images(
     inputs: Sequence[Path], cards: Sequence[Sensor], rule: str, like: Path | None, crs: str, gsd: float | None
 ) -> Placed:

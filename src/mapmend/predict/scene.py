@@ -148,7 +148,7 @@ def check_sensors(scene: Scene, cards: Sequence[Sensor]) -> None:
     Raises:
         SensorError: another number of images, other bands, stored numbers of another meaning or type, or alpha.
     """
-    absent = [place for place, _ in scene.absent]
+    absent = [place for place, _ in scene.absent] if scene.partial else []
     cards = [card for place, card in enumerate(cards) if place not in absent]
     for sources in (scene.before, scene.sources) if scene.before else (scene.sources,):
         if len(sources) != len(cards):
@@ -181,7 +181,12 @@ def check_sensors(scene: Scene, cards: Sequence[Sensor]) -> None:
 
 
 def scene_of_files(
-    files: Sequence[str], cards: Sequence[Sensor], aoi: str | None = None, before: Sequence[str] = ()
+    files: Sequence[str],
+    cards: Sequence[Sensor],
+    aoi: str | None = None,
+    before: Sequence[str] = (),
+    *,
+    absent: Sequence[int] = (),
 ) -> Scene:
     """A scene from image files: one per card, or, for a single card, all files that hold its bands.
 
@@ -192,6 +197,7 @@ def scene_of_files(
         cards: the model's sensor cards.
         aoi: vector file outside of which the map has no data.
         before: files of an earlier date, to be mapped together with it.
+        absent: places of the cards that there is no file of.
 
     Raises:
         SensorError: another number of files than cards, or files without the cards' bands.
@@ -201,9 +207,11 @@ def scene_of_files(
     again = {Path(file).absolute() for file in files} & {Path(file).absolute() for file in before}
     if again:
         raise ManifestError("is given for both dates", where=min(again), fix="give an image of each date")
+    lacking = tuple((place, len(cards[place].band_names)) for place in absent)
+    cards = [card for place, card in enumerate(cards) if place not in absent]
     after_sources, before_sources = _sources(files, cards), _sources(before, cards) if before else ()
     grid = finest([Reader(source).grid for source in (*after_sources, *before_sources)])
-    return Scene(stem(files[0]), after_sources, grid, aoi=aoi, before=before_sources)
+    return Scene(stem(files[0]), after_sources, grid, aoi=aoi, before=before_sources, absent=lacking)
 
 
 def mosaic_of_files(
