@@ -93,6 +93,16 @@ def test_images_named_by_their_sensor_are_enough(tmp_path, monkeypatch, capsys):
         assert code == 2 and words in err and not (tmp_path / "wrong").exists()
 
 
+def test_places_that_the_models_sensors_have_not_seen_are_told_and_left_out(tmp_path, monkeypatch, capsys):
+    path, out = project(tmp_path, 0.0), tmp_path / "out"
+    plain = yaml.safe_load(path.read_text())
+    plain["steps"][0]["train"]["sensors"] = ["radar"]
+    path.write_text(yaml.safe_dump(plain))
+    code, _, err = call(monkeypatch, capsys, "run", path, "--out", out, "--device", "cpu")
+    assert code == 0 and "not mapped: optical: no image of radar" in err
+    assert {one.name for one in (out / "map").iterdir() if one.is_dir()} == {"both", "radar"}
+
+
 def test_other_models_want_all_images(tmp_path, monkeypatch, capsys):
     code, _, err = call(
         monkeypatch, capsys, "run", project(tmp_path, 0.0), "--out", tmp_path / "out", "--device", "cpu"

@@ -161,11 +161,12 @@ class _Mapping:
 
 
 def _mapping(project: Project, out: Path, options: PredictOptions) -> _Mapping:
-    jobs, settings = map_jobs(project, out), project.predict_settings()
-    backend = options.backend or settings.backend
-    predictor = on_backend(project_predictor(project, out, options), backend, [job.folder for job in jobs])
+    settings = project.predict_settings()
     models = options.models or predicting_models(project, out)
     modalities, aoi = _modalities(read_card(models[0])), options.aoi or project.aoi
+    jobs = _seen_by(modalities, map_jobs(project, out))
+    backend = options.backend or settings.backend
+    predictor = on_backend(project_predictor(project, out, options), backend, [job.folder for job in jobs])
     layers = {
         "block": options.block,
         "probabilities": _probabilities(project, options),
@@ -177,6 +178,23 @@ def _mapping(project: Project, out: Path, options: PredictOptions) -> _Mapping:
         return replace(job.scene(aoi, modalities), prior=prior_of_job(job))
 
     return _Mapping(models, jobs, scene_of, predictor, layers)
+
+
+def _seen_by(modalities: Mapping[str, int], jobs: Sequence[MapJob]) -> list[MapJob]:
+    """The places that a model's sensors have seen; the others, from which another model learned, are told and left out.
+
+    Where none of them has, the names are others than the model's, and images count by their order.
+    """
+
+    def seen(job: MapJob) -> bool:
+        return job.before is not None or any(image.modality in modalities for image in job.site.images)
+
+    kept = [job for job in jobs if seen(job)]
+    if not kept or len(kept) == len(jobs):
+        return list(jobs)
+    names = ", ".join(job.key for job in jobs if not seen(job))
+    console.print(f"not mapped: {names}: no image of {' or '.join(modalities)}", soft_wrap=True, highlight=False)
+    return kept
 
 
 def _prior_of_job(
