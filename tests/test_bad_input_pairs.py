@@ -244,6 +244,23 @@ def test_two_images_that_do_not_fit_each_other_are_refused(tmp_path, cli):
     assert leftovers(tmp_path / "map") == []
 
 
+@pytest.mark.parametrize(
+    ("dates", "words"),
+    [
+        (("2019-05-01", "2020-05-01"), ["earlier date 2020-05-01 comes after 2019-05-01"]),
+        (("2019", "2019"), ["both dates are 2019"]),
+        (("soon", "2019"), ["date 'soon' is not"]),
+    ],
+)
+def test_images_in_the_wrong_order_of_dates_are_refused(tmp_path, cli, dates, words):
+    image = write(tmp_path / "image.tif", image_of(halves(70, 70)), grid(70, 70))
+    before = write(tmp_path / "before.tif", image_of(halves(70, 70)), grid(70, 70))
+    dated = ("--date", dates[0], "--date-before", dates[1])
+    model = random_model(tmp_path / "model")
+    refused(cli("predict", image, "--before", before, *dated, "--model", model, "--out", tmp_path / "map"), *words)
+    assert leftovers(tmp_path / "map") == []
+
+
 def test_an_image_without_crs_beside_one_with_does_not_unplace_the_map(tmp_path, cli):
     model = random_model(tmp_path / "model")
     after = write(tmp_path / "after.tif", image_of(halves(70, 70)), grid(70, 70))

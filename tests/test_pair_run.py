@@ -92,6 +92,11 @@ def test_c2f2_maps_the_change_from_labelled_and_unlabelled_pairs(cli, tmp_path):
         assert set(np.unique(mapped)) <= {0, 1}
         assert (mapped == changed).mean() > 0.9
         assert not (out / f"map/s{index}/class_before.tif").exists()
+    earlier, later = (tmp_path / f"image_0_{date}.tif" for date in (1, 2))
+    more = ("--model", out / "model", "--out", tmp_path / "single", "--window", 160, "--overlap", 0)
+    code, _, told = cli("predict", later, "--before", earlier, *more)
+    assert code == 0, told
+    np.testing.assert_array_equal(read(tmp_path / "single/class.tif"), read(out / "map/s0/class.tif"))
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,8 @@ def predict(
         remote.allow_remote()
     if inputs[0].is_dir():
         raise ProjectError("is a folder", where=inputs[0], fix="give a project or images; a map's folder with --status")
+    from mapmend.core.manifest import check_pair
+    from mapmend.core.sensor import Sensor
     from mapmend.core.settings import from_mapping
     from mapmend.nn.model_folder import read_card
     from mapmend.predict.assembled import Tricks, assembled_predictor
@@ -217,13 +219,15 @@ def predict(
         else:
             scenes = [mosaic_of_files(named, predictor.sensors, area, placed=placed)]
     else:
-        files, dated = images_of(inputs, predictor.sensors)
-        earlier, dated_before = images_of(before or (), predictor.sensors)
+        sensors = read_card(model[0]).sensors  # of one date, also where the model wants two
+        names, cards = list(sensors), [Sensor.from_dict(card, where=model[0]) for card in sensors.values()]
+        files, dated = images_of(inputs, cards)
+        earlier, dated_before = images_of(before or (), cards)
         if not before or (dated and dated_before):
             date, date_before = date or dated, date_before or dated_before
-        names = list(read_card(model[0]).sensors)
         files, absent = in_order(files, names)
-        scenes = [scene_of_files(files, predictor.sensors, area, in_order(earlier, names)[0], absent=absent)]
+        scenes = [scene_of_files(files, cards, area, in_order(earlier, names)[0], absent=absent)]
+    check_pair(date_before, date, "--date")
     scenes = [replace(scene, date=date, date_before=date_before) for scene in scenes]
     # where there are several zones, each has a folder of its own
     folders = [out / scene.zone.name if scene.zone is not None else out for scene in scenes] if out is not None else []
