@@ -19,11 +19,13 @@ from typing import Any
 from trials import PAIRS, Trials, machine, of_class, over_seeds, run_project, spread, table
 
 TRAIN: Mapping[str, Any] = {**PAIRS, "decoder_widths": [128, 64, 32, 16, 16], "head_lr": 3, "crop": 256}
+SUPERVISED = {"method": "supervised_pair", "change": "only", "dice": 1}
 WAYS: Mapping[str, Mapping[str, Any]] = {
-    "supervised": {"method": "supervised_pair", "change": "only"},
-    "supervised, not enlarged": {"method": "supervised_pair", "change": "only", "scale": [1, 1]},
-    "unimatch, a third labelled": {"method": "unimatch", "labelled_share": 0.34},
-    "supervised, a third labelled": {"method": "supervised_pair", "change": "only", "labelled_share": 0.34},
+    "supervised": SUPERVISED,
+    "supervised, not enlarged": {**SUPERVISED, "scale": [1, 1]},
+    "supervised without Dice": {**SUPERVISED, "dice": 0},
+    "supervised, a third labelled": {**SUPERVISED, "labelled_share": 0.34},
+    "unimatch, a third labelled": {"method": "unimatch", "dice": 1, "labelled_share": 0.34},
 }
 
 

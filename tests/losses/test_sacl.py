@@ -71,6 +71,21 @@ def test_local_contrast_is_the_published_sum(seed, batch):
     assert loss.item() == pytest.approx(local_by_loops(queries, keys, label), rel=1e-5)
 
 
+def test_the_mean_of_projections_is_the_projection_of_the_mean():
+    queries, keys, probability, label = case()
+    layer = torch.nn.Linear(D, D)
+    projected = layer(queries.movedim(2, -1)).movedim(-1, 2)
+    memory = Memory(2, K, 8, D, 2)
+    memory.enqueue(keys, label, seeded())
+    losses = [
+        (local_contrast(hidden, keys, label, K, seeded(), **way), memory.contrast(hidden, probability, label, **way))
+        for hidden, way in ((projected, {}), (queries, {"project": layer}))
+    ]
+    torch.testing.assert_close(losses[0], losses[1])
+    gradients = [torch.autograd.grad(sum(pair), layer.parameters()) for pair in losses]
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=1e-4)
+
+
 def test_a_draw_takes_each_groups_members_and_no_more_than_asked():
     group = torch.tensor([0, 2, 2, 5, 1, 2, 2, 5, 2, 0])  # 5: in none
     chosen, rank = draw(group, 5, 3, seeded())

@@ -12,10 +12,12 @@ from tiny_training import TrainingSamples
 from mapmend.core.errors import ModelError, ProjectError
 from mapmend.core.sensor import Band, Sensor
 from mapmend.core.settings import from_mapping
+from mapmend.losses.change import change_dice
 from mapmend.losses.consistency import class_alignment, pseudo_label_loss
 from mapmend.methods import METHODS, StepState
 from mapmend.methods.c2f2 import C2F2, C2F2Config
 from mapmend.methods.change_views import strong_image, weak_view
+from mapmend.methods.pairs import pair_of
 from mapmend.methods.supervised_pair import SupervisedPair, SupervisedPairConfig
 from mapmend.methods.unimatch import UniMatch, UniMatchConfig, complementary
 from mapmend.nn.model_folder import save_model
@@ -352,6 +354,21 @@ def test_the_supervised_peer_learns_every_kind_of_change(change):
     assert all(weight.grad is not None and torch.isfinite(weight.grad).all() for weight in network.parameters())
     judged = method.judged(("a", "b", "c"))
     assert set(judged) == set(method.eval().judge(given["labelled"]))
+
+
+@pytest.mark.parametrize(("name", "half"), [("supervised_pair", 1), ("fpa", 1), ("unimatch", 0.5)])
+def test_a_dice_loss_of_labelled_pairs_is_added_on_request(name, half):
+    given, kind = batches(), METHODS[name]
+    only = {"change": "only"} if name == "supervised_pair" else {}
+    losses = {}
+    for dice in (0.0, 0.7):
+        method = kind(student(), kind.config_class(**only, dice=dice, scale=(1, 1)), (3, 3)).eval()
+        losses[dice] = next(method.training_step(given, state()))[1]
+    view = given["labelled"]
+    logits = method.network(*pair_of(view))
+    expected = 0.7 * half * change_dice(logits.diff(dim=1)[:, 0], view["change"])
+    assert expected > 0.01
+    torch.testing.assert_close(losses[0.7] - losses[0.0], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_the_supervised_peer_is_fpas_labelled_half():

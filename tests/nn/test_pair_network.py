@@ -10,7 +10,7 @@ from mapmend.nn.change_decoder import FusedDecoder, change_decoder
 from mapmend.nn.cvaps import DeepCVAPS
 from mapmend.nn.model_folder import load_model, model_hash, read_card, save_model
 from mapmend.nn.pair_network import ChangeNetwork, PairNetwork
-from mapmend.nn.projection import projection_head
+from mapmend.nn.projection import ProjectionHead
 from mapmend.nn.psp import PSP
 from mapmend.nn.scse import SCSE
 
@@ -108,7 +108,7 @@ def test_the_published_network_of_clearscd():
     assert parts.features.shape == (1, 2, 128, 128, 128)
     assert parts.classes.shape == (1, 2, 9, 128, 128)
     assert parts.change.shape == (1, 1, 128, 128)
-    count = sum(p.numel() for p in network.parameters()) + sum(p.numel() for p in projection_head(128).parameters())
+    count = sum(p.numel() for p in network.parameters()) + sum(p.numel() for p in ProjectionHead(128).parameters())
     assert count + 320 * 1280 + 2 * 1280 == pytest.approx(5.8e6, abs=0.05e6)
 
 

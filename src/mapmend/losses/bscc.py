@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 _LEAST = 1e-4  # ε, as published
+_HALF = 0.5  # which rounds to 0
 
 
 def semantic_correlation(
@@ -30,12 +32,13 @@ def semantic_correlation(
     Returns:
         A float32 scalar; 0 where no pixel counts.
     """
-    apart = (first.float() - second.float()).abs()
+    apart = first.float() - second.float()
     p = change.float().sigmoid()[:, 0]
-    gate = p.detach().round()
-    counts = p.new_ones(p.shape) if counted is None else counted.float()
-    together = (1 - p) * (1 - gate) * counts
-    away = p * gate * counts
+    gate = p.detach() > _HALF
+    counts = torch.ones_like(gate) if counted is None else counted
+    together = torch.where(gate, 0, 1 - p) * counts
+    away = p[gate & counts]
+    rows = apart.movedim(1, -1)[gate & counts]  # few; the margin is asked of these alone
     near = (together * apart.square().sum(1)).sum() / (together.sum() + _LEAST)
-    far = (away * (margin - apart).clamp(min=0).square().sum(1)).sum() / (away.sum() + _LEAST)
+    far = (away * (margin - rows.abs()).clamp(min=0).square().sum(1)).sum() / (away.sum() + _LEAST)
     return (near + far) / (2 * first.shape[1])

@@ -4,9 +4,14 @@ Tang et al., "The ClearSCD model" (ISPRS J. 211, 2024), sections on SACL, and it
 Ours: everything is index arithmetic over groups (date × class); a batch of one class, a batch of one pair and pixels
 without a label need no special case; and slots of the memory that were never filled take no part, where the public
 code contrasts with the random vectors it began with. All is computed in float32.
+
+Only means of queries are ever compared, and the last layer of the projection head is linear: the mean of pixels'
+projections is the projection of their mean. So losses take what stands before that layer, and `project`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +27,7 @@ def local_contrast(
     classes: int,
     generator: torch.Generator,
     *,
+    project: Callable[[Tensor], Tensor] | None = None,
     most: int = 1024,
     temperature: float = 0.1,
     ignore_index: int = 255,
@@ -36,11 +42,12 @@ def local_contrast(
     and the loss is the mean over the classes present. Both queries and keys learn.
 
     Args:
-        queries: z, B×T×D×h×w.
+        queries: z, B×T×D×h×w; with `project`, of any width.
         keys: F, B×T×D×h×w, of any length.
         label: B×T×h×w int64, class indices.
         classes: K.
         generator: on the CPU.
+        project: affine, from the width of `queries` to that of keys, …×D; None where they are z already.
         most: pixels of a date and class that are drawn.
         temperature: τ.
         ignore_index: a pixel without a label, never drawn.
@@ -52,7 +59,7 @@ def local_contrast(
     asked, _ = draw(group, label.shape[1] * classes, most, generator)
     found, _ = draw(group, label.shape[1] * classes, most, generator)
     own = F.one_hot(group[asked] % classes, classes).float()
-    anchors = F.normalize(own.T @ _rows(queries)[asked], dim=1)  # the mean's direction is the sum's
+    anchors = F.normalize(_projected(own.T @ _rows(queries)[asked], own.sum(0), project), dim=1)
     # length 1 after drawing: few of the pixels are drawn
     similar = F.normalize(_rows(keys)[found], dim=1) @ anchors.T / temperature
     positive = F.one_hot(group[found] % classes, classes).bool()
@@ -91,7 +98,15 @@ class Memory(nn.Module):
         self.register_buffer("pointer", torch.zeros(dates, classes, dtype=torch.int64))
         self.register_buffer("filled", torch.zeros(dates, classes, dtype=torch.int64))
 
-    def contrast(self, queries: Tensor, probability: Tensor, label: Tensor, *, ignore_index: int = 255) -> Tensor:
+    def contrast(
+        self,
+        queries: Tensor,
+        probability: Tensor,
+        label: Tensor,
+        *,
+        project: Callable[[Tensor], Tensor] | None = None,
+        ignore_index: int = 255,
+    ) -> Tensor:
         """Pull each date's classes to their keys of all dates and push them from all other classes' keys.
 
         The query q_{t,c} of date t and class c is the normalised mean of its pixels' z weighted by hardness 1 − p_c.
@@ -102,9 +117,10 @@ class Memory(nn.Module):
         C_t the classes of date t with a query. A mean over no key counts nothing. Only the queries learn.
 
         Args:
-            queries: z, B×T×D×h×w.
+            queries: z, B×T×D×h×w; with `project`, of any width.
             probability: p, B×T×K×h×w, taken as a constant.
             label: B×T×h×w int64.
+            project: as of `local_contrast`.
             ignore_index: a pixel without a label.
 
         Returns:
@@ -116,8 +132,9 @@ class Memory(nn.Module):
         target = label.transpose(0, 1).flatten(1)
         own = target[..., None] == torch.arange(classes, device=label.device)
         hardness = (1 - share).where(own & (target != ignore_index)[..., None], 0)
-        asked = hardness.sum(1) > 0  # T×K
-        query = F.normalize(hardness.mT @ rows, dim=2)  # the weighted mean's direction is the weighted sum's
+        weight = hardness.sum(1)  # T×K
+        asked = weight > 0
+        query = F.normalize(_projected(hardness.mT @ rows, weight, project), dim=2)
 
         count = self.filled.sum(0)
         sums = self.keys.sum((0, 2))  # K×D; slots that were never filled are 0
@@ -171,6 +188,13 @@ def draw(group: Tensor, groups: int, most: int, generator: torch.Generator) -> t
     rank = torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[group[order]]
     drawn = (rank < most) & (group[order] < groups)
     return order[drawn], rank[drawn]
+
+
+def _projected(sums: Tensor, weight: Tensor, project: Callable[[Tensor], Tensor] | None) -> Tensor:
+    """Projections of the weighted means whose sums …×C and weights … are given; only their direction counts."""
+    if project is None:
+        return sums  # of the mean's direction
+    return project(sums / weight.clamp(min=torch.finfo(weight.dtype).tiny)[..., None])
 
 
 def _groups(label: Tensor, classes: int, ignore_index: int) -> Tensor:

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 
 from mapmend.core.settings import settings
 from mapmend.losses.consistency import class_alignment, pseudo_label_loss
-from mapmend.losses.robust import cross_entropy
 from mapmend.methods.change_views import (
     LOADERS,
     PairView,
     Weight,
     change_network,
     judge_change,
+    labelled_loss,
     predict_change,
     strong_image,
     total,
@@ -106,8 +106,8 @@ class C2F2(Method):
         view = weak_view(batches["labelled"], config, state)
         features = network.joined(view.image, view.valid)
         losses = {
-            "student": cross_entropy(network.at_image(network.head(features), view.image), view.change),
-            "secondary": cross_entropy(self._fused_logits(features.detach(), view), view.change),
+            "student": labelled_loss(network.at_image(network.head(features), view.image), view, self.config.dice),
+            "secondary": labelled_loss(self._fused_logits(features.detach(), view), view, self.config.dice),
         }
         yield "labelled", total(losses, state)
         if state.progress < config.start:

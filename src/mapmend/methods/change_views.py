@@ -11,7 +11,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mapmend.core.settings import settings
+from mapmend.losses.change import change_dice
 from mapmend.losses.consistency import balanced_thresholds
+from mapmend.losses.robust import cross_entropy
 from mapmend.losses.scaled_views import scaled_view
 from mapmend.losses.strong_views import strong_view
 from mapmend.methods.method import CLASSES, Batch, StepState
@@ -93,6 +95,15 @@ def strong_image(network: Network, view: PairView, config: ViewSettings, state: 
     """
     low, high = black_and_white(network)
     return strong_view(view.image, view.valid, low, high, state.generator, cut=config.cut, alike=config.alike)
+
+
+def labelled_loss(logits: Tensor, view: PairView, dice: float) -> Tensor:
+    """What a labelled view teaches the logits B×2×H×W of unchanged and changed: cross-entropy, and Dice with a weight.
+
+    Published without Dice; where little changes, some hundred steps of cross-entropy find nothing.
+    """
+    loss = cross_entropy(logits, view.change)
+    return loss + dice * change_dice(logits[:, 1] - logits[:, 0], view.change) if dice else loss
 
 
 def change_network(network: nn.Module) -> ChangeNetwork:

@@ -12,7 +12,7 @@ knows are left out of BSCC; the memory's never-filled slots are masked; epochs a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal, cast
 
 import torch
@@ -27,8 +27,8 @@ from mapmend.losses.sacl import Memory, local_contrast
 from mapmend.losses.scaled_views import turned_view
 from mapmend.methods.method import CHANGE, CHANGE_NAMES, CLASSES, Batch, Method, StepState, register
 from mapmend.methods.pairs import CRITERION, judge_pair, pair_of
-from mapmend.nn.pair_network import DATES, PairNetwork, PairParts
-from mapmend.nn.projection import projection_head
+from mapmend.nn.pair_network import DATES, PairNetwork, PairParts, of_dates
+from mapmend.nn.projection import ProjectionHead
 
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -92,7 +92,7 @@ class ClearSCD(Method):
         super().__init__(network, config, counts)
         self.classes = len(counts)
         width = self._network.width
-        self.projection = projection_head(width) if config.local or config.memory else None
+        self.projection = ProjectionHead(width) if config.local or config.memory else None
         queue = max(config.queue, config.fresh)
         self.memory = Memory(DATES, self.classes, queue, width, config.fresh) if config.memory else None
 
@@ -111,7 +111,7 @@ class ClearSCD(Method):
         logits = cast(Tensor, output.classes)
         near_mask, near_change = (self._network.at_features(label, parts) for label in (mask, change))
         losses = {
-            "semantic": sum_of(cross_entropy(logits[:, date], mask[:, date]) for date in range(DATES)),
+            "semantic": sum_of(map(cross_entropy, logits.unbind(1), mask.unbind(1))),
             "bce": change_cross_entropy(output.change, change),
             "dice": change_dice(output.change, change),
             **self._contrasts(parts, near_mask, state),
@@ -141,8 +141,7 @@ class ClearSCD(Method):
         if self.projection is None:
             return {}
         config, losses = self.config, {}
-        projected: Tensor = self.projection(parts.features.flatten(0, 1))
-        queries = projected.view_as(parts.features)
+        queries = of_dates(self.projection.hidden(parts.features.flatten(0, 1)))
         with torch.autocast(mask.device.type, enabled=False):
             if config.local:
                 losses["local"] = local_contrast(
@@ -151,12 +150,13 @@ class ClearSCD(Method):
                     mask,
                     self.classes,
                     state.generator,
+                    project=self.projection.out,
                     most=config.samples,
                     temperature=config.temperature,
                 )
             if self.memory is not None and state.progress >= config.fill:
                 probability = parts.classes.detach().float().softmax(2)
-                losses["memory"] = self.memory.contrast(queries, probability, mask)
+                losses["memory"] = self.memory.contrast(queries, probability, mask, project=self.projection.out)
         return losses
 
     def _correlation(self, parts: PairParts, change: Tensor, invalid: Tensor) -> Tensor:
@@ -168,6 +168,6 @@ class ClearSCD(Method):
             return semantic_correlation(first, second, logit, margin=self.config.margin, counted=counted)
 
 
-def sum_of(losses: Iterator[Tensor]) -> Tensor:
+def sum_of(losses: Iterable[Tensor]) -> Tensor:
     """Their sum, as a scalar."""
     return torch.stack(list(losses)).sum()

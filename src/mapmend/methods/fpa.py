@@ -16,13 +16,13 @@ from torch import Tensor
 
 from mapmend.core.settings import settings
 from mapmend.losses.consistency import class_alignment, pseudo_label_loss
-from mapmend.losses.robust import cross_entropy
 from mapmend.methods.change_views import (
     LOADERS,
     ViewSettings,
     Weight,
     change_network,
     judge_change,
+    labelled_loss,
     predict_change,
     strong_image,
     total,
@@ -40,10 +40,12 @@ class FPAConfig(ViewSettings):
     Attributes:
         weak_teaches: weight of what the weak view teaches the strong one.
         alignment: weight of the class-aware feature alignment.
+        dice: weight of the Dice loss of labelled pairs; ours, and 0 is published. For changes that are rare.
     """
 
     weak_teaches: Weight = 1.0
     alignment: Weight = 1.0
+    dice: Weight = 0.0
 
 
 @register("fpa")
@@ -65,7 +67,7 @@ class FPA(Method):
         """`labelled` and `unlabelled`, which share no graph; the latter's parts are noted."""
         network, config = change_network(self.network), self.config
         view = weak_view(batches["labelled"], config, state)
-        yield "labelled", cross_entropy(network(view.image, view.valid), view.change)
+        yield "labelled", labelled_loss(network(view.image, view.valid), view, config.dice)
         if state.progress < config.start:
             return
 

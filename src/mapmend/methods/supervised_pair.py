@@ -21,6 +21,7 @@ from mapmend.methods.change_views import (
     ViewSettings,
     Weight,
     judge_change,
+    labelled_loss,
     predict_change,
     total,
     weak_view,
@@ -40,7 +41,8 @@ class SupervisedPairConfig:
             or `only`, change without classes.
         semantic: weight of both dates' cross-entropies.
         bce: weight of the change's cross-entropy.
-        dice: weight of the change's Dice loss; without effect on `only`.
+        dice: weight of the change's Dice loss; None is what the peers have: 0 for `only`, else 1. Without it rare
+            changes are not found in short trainings.
         scale: the least and largest factor by which a pair is enlarged; None is what the peers have: 0.5 to 2 for
             `only`, else 1.
     """
@@ -48,7 +50,7 @@ class SupervisedPairConfig:
     change: Literal["features", "cvaps_probability", "cvaps_logit", "only"] = "features"
     semantic: Weight = 1.0
     bce: Weight = 1.0
-    dice: Weight = 1.0
+    dice: Weight | None = None
     scale: tuple[Scale, Scale] | None = None
 
 
@@ -73,14 +75,14 @@ class SupervisedPair(Method):
         scale = config.scale or (SCALE if isinstance(self.network, ChangeNetwork) else (1.0, 1.0))
         view = weak_view(batch, ViewSettings(scale=scale), state)
         if isinstance(self.network, ChangeNetwork):
-            yield "loss", config.bce * cross_entropy(self.network(view.image, view.valid), view.change)
+            yield "loss", config.bce * labelled_loss(self.network(view.image, view.valid), view, config.dice or 0.0)
             return
         output = cast(PairNetwork, self.network).pair(view.image, view.valid)
         classes = cast(Tensor, output.classes)
         losses = {
             "semantic": config.semantic * (of_date(classes, view.mask, 0) + of_date(classes, view.mask, 1)),
             "bce": config.bce * change_cross_entropy(output.change, view.change),
-            "dice": config.dice * change_dice(output.change, view.change),
+            "dice": (1.0 if config.dice is None else config.dice) * change_dice(output.change, view.change),
         }
         yield "loss", total(losses, state)
 

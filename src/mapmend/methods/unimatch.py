@@ -24,13 +24,14 @@ from torch import Tensor, nn
 from mapmend.core.settings import settings
 from mapmend.losses.consistency import pseudo_label_loss
 from mapmend.losses.mixing import cut_mix, draw_boxes
-from mapmend.losses.robust import cross_entropy
 from mapmend.methods.change_views import (
     LOADERS,
     PairView,
     ViewSettings,
+    Weight,
     change_network,
     judge_change,
+    labelled_loss,
     predict_change,
     strong_image,
     total,
@@ -54,11 +55,13 @@ class UniMatchConfig(ViewSettings):
             the other drops (V2); or none.
         teacher_decay: of the running average of the weights that gives pseudo-labels (V2: 0.996); 0 for none.
         mix: whether strong views get a rectangle of another pair.
+        dice: weight of the Dice loss of labelled pairs; ours, and 0 is published. For changes that are rare.
     """
 
     dropout: Literal["weak", "complementary", "none"] = "weak"
     teacher_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     mix: bool = True
+    dice: Weight = 0.0
 
 
 @register("unimatch")
@@ -83,7 +86,7 @@ class UniMatch(Method):
     def training_step(self, batches: Mapping[str, Batch], state: StepState) -> Iterator[tuple[str, Tensor]]:
         """`labelled` and `unlabelled`, each with its half; the latter's parts are noted."""
         view = weak_view(batches["labelled"], self.config, state)
-        yield "labelled", cross_entropy(self.network(view.image, view.valid), view.change) / 2
+        yield "labelled", labelled_loss(self.network(view.image, view.valid), view, self.config.dice) / 2
         if state.progress < self.config.start:
             return
 

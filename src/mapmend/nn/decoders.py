@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -101,6 +102,8 @@ def _assemble_pyramid(spec: NetworkSpec) -> tuple[nn.Module, nn.Module, nn.Modul
     if spec.decoder == "deeplabv3plus":
         # Corner-aligned enlargement moves features by a share of a pixel that depends on the window's size.
         model.decoder.up.align_corners = False
+    if spec.decoder == "fpn":
+        model.decoder.merge = _Added()
     _widen_groups(model.decoder)
     _use_group_norm_after_global_mean(model.decoder)
     return model.encoder, model.decoder, model.segmentation_head[0]
@@ -149,6 +152,14 @@ def _assemble_plain(spec: NetworkSpec) -> tuple[nn.Module, nn.Module, nn.Module]
     initialize_decoder(decoder)
     initialize_head(head)
     return encoder, decoder, head
+
+
+class _Added(nn.Module):
+    """The sum of features, without a copy of them all: FPN's own stacks them first."""
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Their sum, each B×D×h×w."""
+        return reduce(torch.add, features)
 
 
 class Concat(nn.Module):
