@@ -356,6 +356,19 @@ def test_the_supervised_peer_learns_every_kind_of_change(change):
     assert set(judged) == set(method.eval().judge(given["labelled"]))
 
 
+def test_strong_views_leave_no_trace_in_the_statistics_that_map():
+    method, given, seen = make("unimatch", dropout="none").train(), batches(), []
+    norm = next(one for one in method.network.modules() if isinstance(one, torch.nn.BatchNorm2d))
+    norm.register_forward_hook(lambda module, inputs, _: seen.append((module.momentum, inputs[0].detach())))
+    before = norm.running_mean.clone()
+    list(method.training_step(given, state()))
+    assert [momentum for momentum, _ in seen] == [0.1, 0.1, 0.0] and norm.momentum == 0.1
+    expected = before
+    for _, maps in seen[:2]:
+        expected = 0.9 * expected + 0.1 * maps.mean((0, 2, 3))
+    torch.testing.assert_close(norm.running_mean, expected)
+
+
 @pytest.mark.parametrize(("name", "half"), [("supervised_pair", 1), ("fpa", 1), ("unimatch", 0.5)])
 def test_a_dice_loss_of_labelled_pairs_is_added_on_request(name, half):
     given, kind = batches(), METHODS[name]

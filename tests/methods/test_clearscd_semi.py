@@ -59,6 +59,17 @@ def test_unlabelled_pairs_wait_for_their_start():
     assert steps(make(start=0.5), batches())[0].keys() == {"loss"}
 
 
+def test_strong_views_leave_no_trace_in_the_statistics_that_map():
+    given, kept = batches(), []
+    for start in (0.0, 0.5):
+        method = make(start=start, teacher_decay=0.9)
+        method.train()
+        assert ("unlabelled" in steps(method, given)[0]) == (start == 0)
+        kept.append({name: tensor for name, tensor in method.network.named_buffers() if "running" in name})
+    assert kept[0]
+    torch.testing.assert_close(kept[0], kept[1])
+
+
 def test_what_is_not_certain_teaches_nothing():
     losses, _ = steps(make(threshold=1.0), batches())
     assert float(losses["unlabelled"].detach()) == 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -104,6 +105,20 @@ def labelled_loss(logits: Tensor, view: PairView, dice: float) -> Tensor:
     """
     loss = cross_entropy(logits, view.change)
     return loss + dice * change_dice(logits[:, 1] - logits[:, 0], view.change) if dice else loss
+
+
+@contextmanager
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Batch norms norm by the batch, and remember nothing of it: the network is to map images, and no strong views."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def change_network(network: nn.Module) -> ChangeNetwork:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mapmend.core.settings import settings
 from mapmend.losses.consistency import pseudo_label_loss
-from mapmend.methods.change_views import LOADERS, ViewSettings, Weight, strong_image, total, weak_view
+from mapmend.methods.change_views import LOADERS, ViewSettings, Weight, statistics_kept, strong_image, total, weak_view
 from mapmend.methods.clearscd import ClearSCD, ClearSCDConfig
 from mapmend.methods.method import Batch, StepState, register
 from mapmend.methods.teacher import Teacher
@@ -59,7 +59,8 @@ class SemiClearSCD(ClearSCD):
         with torch.no_grad():
             looks = self._network if self.teacher is None else cast(PairNetwork, self.teacher.network)
             weak = looks.pair(view.image, view.valid)
-        strong = self._network.pair(strong_image(self._network, view, self.config, state), view.valid)
+        with statistics_kept(self._network):
+            strong = self._network.pair(strong_image(self._network, view, self.config, state), view.valid)
         level, (told, learned) = self.config.level, (cast(Tensor, one.classes) for one in (weak, strong))
         seen = [view.valid[:, date, 0] for date in range(DATES)]
         each = (

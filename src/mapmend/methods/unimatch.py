@@ -33,6 +33,7 @@ from mapmend.methods.change_views import (
     judge_change,
     labelled_loss,
     predict_change,
+    statistics_kept,
     strong_image,
     total,
     weak_view,
@@ -97,7 +98,8 @@ class UniMatch(Method):
             losses["dropped"] = self._taught(dropped_logits, weak_logits, view.seen) / 4
         share = 8 if self.config.dropout == "weak" else 4
         first, second = (self._mixed(view, weak_logits, state) for _ in range(2))
-        strong_logits = self._strong(first[0], second[0])
+        with statistics_kept(self.network):
+            strong_logits = self._strong(first[0], second[0])
         for name, logits, (_, teacher, seen) in zip(("first", "second"), strong_logits, (first, second), strict=True):
             losses[name] = self._taught(logits, teacher, seen) / share
         yield "unlabelled", total(losses, state)
