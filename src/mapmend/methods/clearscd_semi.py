@@ -16,7 +16,16 @@ from torch import Tensor, nn
 
 from mapmend.core.settings import settings
 from mapmend.losses.consistency import pseudo_label_loss
-from mapmend.methods.change_views import LOADERS, ViewSettings, Weight, statistics_kept, strong_image, total, weak_view
+from mapmend.methods.change_views import (
+    LOADERS,
+    Scale,
+    ViewSettings,
+    Weight,
+    statistics_kept,
+    strong_image,
+    total,
+    weak_view,
+)
 from mapmend.methods.clearscd import ClearSCD, ClearSCDConfig
 from mapmend.methods.method import Batch, StepState, register
 from mapmend.methods.teacher import Teacher
@@ -31,11 +40,14 @@ class SemiClearSCDConfig(ClearSCDConfig, ViewSettings):
         classes_taught: weight of the classes that weak views teach strong ones.
         change_taught: weight of the change that they teach.
         teacher_decay: of the running average of the weights that looks at weak views; 0 for the network itself.
+        scale: as in `ViewSettings`; unlabelled pairs are not enlarged, since labelled ones are not: what a network says
+            of sizes that it was not taught is often wrong.
     """
 
     classes_taught: Weight = 1.0
     change_taught: Weight = 1.0
     teacher_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    scale: tuple[Scale, Scale] = (1.0, 1.0)
 
 
 @register("clearscd_semi")
