@@ -7,7 +7,8 @@ of half of the pairs the two strong views keep complementary channels instead (`
 ½L_s1 + ½L_s2)), and a running average of the weights gives the pseudo-labels (`teacher_decay: 0.996`).
 
 Ours: strong views are those of `fpa` and `c2f2` (the published ones jitter colours and blur), so that methods differ in
-what they are about; what CutMix pastes comes from the same batch; encoder and decoder are a choice.
+what they are about, and leave no trace in batch norms' statistics; what CutMix pastes comes from the same batch;
+encoder and decoder are a choice.
 """
 
 from __future__ import annotations
