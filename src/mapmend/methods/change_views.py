@@ -98,12 +98,12 @@ def strong_image(network: Network, view: PairView, config: ViewSettings, state: 
     return strong_view(view.image, view.valid, low, high, state.generator, cut=config.cut, alike=config.alike)
 
 
-def labelled_loss(logits: Tensor, view: PairView, dice: float) -> Tensor:
-    """What a labelled view teaches the logits B×2×H×W of unchanged and changed: cross-entropy, and Dice with a weight.
+def labelled_loss(logits: Tensor, view: PairView, dice: float, bce: float = 1.0) -> Tensor:
+    """What a labelled view teaches the logits B×2×H×W of unchanged and changed: cross-entropy and Dice, weighted.
 
     Published without Dice; where little changes, some hundred steps of cross-entropy find nothing.
     """
-    loss = cross_entropy(logits, view.change)
+    loss = bce * cross_entropy(logits, view.change)
     return loss + dice * change_dice(logits[:, 1] - logits[:, 0], view.change) if dice else loss
 
 

@@ -75,7 +75,8 @@ class SupervisedPair(Method):
         scale = config.scale or (SCALE if isinstance(self.network, ChangeNetwork) else (1.0, 1.0))
         view = weak_view(batch, ViewSettings(scale=scale), state)
         if isinstance(self.network, ChangeNetwork):
-            yield "loss", config.bce * labelled_loss(self.network(view.image, view.valid), view, config.dice or 0.0)
+            logits = self.network(view.image, view.valid)
+            yield "loss", labelled_loss(logits, view, config.dice or 0.0, config.bce)
             return
         output = cast(PairNetwork, self.network).pair(view.image, view.valid)
         classes = cast(Tensor, output.classes)
