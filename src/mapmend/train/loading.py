@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from mapmend.core.errors import MapmendError, TrainError
+from mapmend.core.preemption import SIGNALS
 from mapmend.methods.method import Batch
 from mapmend.train.config import LoopConfig
 
@@ -111,7 +113,8 @@ def _faultless(loader: DataLoader[Any]) -> Batches:
         MapmendError: a sample could not be made, as the data set said it.
         TrainError: a worker was killed.
     """
-    batches = iter(loader)
+    with _signals_held():
+        batches = iter(loader)
     try:
         for batch in batches:
             if isinstance(batch, MapmendError):
@@ -129,6 +132,16 @@ def _faultless(loader: DataLoader[Any]) -> Batches:
             batches._shutdown_workers()  # type: ignore[attr-defined]
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Signals wait while readers are started, which inherit that: none must get one before it can outlive it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def outlive_signals(worker: int) -> None:
     """In a reading process: a signal to the whole group must not kill the readers of the last step.
 
@@ -136,3 +149,4 @@ def outlive_signals(worker: int) -> None:
     """
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_GRACE) and None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
