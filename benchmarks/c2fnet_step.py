@@ -38,6 +38,15 @@ KINDS = {
 BATCH, SIDE, BANDS, CLASSES, CELL = 4, 128, 4, 4, 15
 
 
+def as_in_training(method: torch.nn.Module) -> torch.nn.Module:
+    """A method whose memory is laid out and kept as `fit` does it."""
+    keep_large_blocks()
+    for module in method.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
+    return method.train()
+
+
 def prepared(network: str, kind: str) -> tuple[torch.nn.Module, dict[str, dict[str, torch.Tensor]]]:
     """A method, and a batch whose labels lie in patches of 30 pixels."""
     torch.manual_seed(0)
@@ -46,11 +55,7 @@ def prepared(network: str, kind: str) -> tuple[torch.nn.Module, dict[str, dict[s
     spec = NetworkSpec(encoder, decoder, BANDS, CLASSES, (127.0,) * BANDS, (50.0,) * BANDS, head="cosine")
     method = METHODS[name]
     config = method.config_class(**({"cell": CELL} if name == "c2fnet" else {}), **settings)
-    keep_large_blocks()
-    made = method(build_network(spec)[0], config, [1] * CLASSES).train()
-    for module in made.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            module.to(memory_format=torch.channels_last)  # as in training
+    made = as_in_training(method(build_network(spec)[0], config, [1] * CLASSES))
     coarse = torch.randint(0, CLASSES, (BATCH, 1, 5, 5))
     mask = coarse.repeat_interleave(30, 2).repeat_interleave(30, 3)[..., :SIDE, :SIDE]
     image = (mask[:, :, None] * 40 + torch.randn(BATCH, 1, BANDS, SIDE, SIDE) * 25 + 60).clamp(0, 255)

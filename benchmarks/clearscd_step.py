@@ -13,9 +13,8 @@ import argparse
 
 import torch
 
-from c2fnet_step import step
+from c2fnet_step import as_in_training, step
 from mapmend.methods import METHODS
-from mapmend.nn.allocator import keep_large_blocks
 from mapmend.nn.build import build_network
 from mapmend.nn.spec import NetworkSpec
 from trials import machine, ratios, table
@@ -34,11 +33,7 @@ def prepared(kind: str) -> tuple[torch.nn.Module, dict[str, dict[str, torch.Tens
     spec = NetworkSpec(
         "tf_efficientnet_b0", "fpn", BANDS, CLASSES, (127.0,) * BANDS, (50.0,) * BANDS, pair=method.pair(config)
     )
-    keep_large_blocks()
-    made = method(build_network(spec)[0], config, [1] * CLASSES).train()
-    for module in made.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            module.to(memory_format=torch.channels_last)  # as in training
+    made = as_in_training(method(build_network(spec)[0], config, [1] * CLASSES))
     small = torch.randint(0, CLASSES, (BATCH, 2, 8, 8))
     small[:, 1] = torch.where(torch.rand(BATCH, 8, 8) < 0.1, small[:, 1], small[:, 0])
     mask = small.repeat_interleave(SIDE // 8, 2).repeat_interleave(SIDE // 8, 3)

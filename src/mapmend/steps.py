@@ -189,12 +189,12 @@ def _seen_by(modalities: Mapping[str, int], jobs: Sequence[MapJob]) -> list[MapJ
     def seen(job: MapJob) -> bool:
         return job.before is not None or any(image.modality in modalities for image in job.site.images)
 
-    kept = [job for job in jobs if seen(job)]
-    if not kept or len(kept) == len(jobs):
+    unseen = [job for job in jobs if not seen(job)]
+    if not unseen or len(unseen) == len(jobs):
         return list(jobs)
-    names = ", ".join(job.key for job in jobs if not seen(job))
+    names = ", ".join(job.key for job in unseen)
     console.print(f"not mapped: {names}: no image of {' or '.join(modalities)}", soft_wrap=True, highlight=False)
-    return kept
+    return [job for job in jobs if job not in unseen]
 
 
 def _prior_of_job(

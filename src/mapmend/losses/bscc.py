@@ -37,8 +37,8 @@ def semantic_correlation(
     gate = p.detach() > _HALF
     counts = torch.ones_like(gate) if counted is None else counted
     together = torch.where(gate, 0, 1 - p) * counts
-    away = p[gate & counts]
-    rows = apart.movedim(1, -1)[gate & counts]  # few; the margin is asked of these alone
+    parted = gate & counts  # few; the margin is asked of these alone
+    away, rows = p[parted], apart.movedim(1, -1)[parted]
     near = (together * apart.square().sum(1)).sum() / (together.sum() + _LEAST)
     far = (away * (margin - rows.abs()).clamp(min=0).square().sum(1)).sum() / (away.sum() + _LEAST)
     return (near + far) / (2 * first.shape[1])
