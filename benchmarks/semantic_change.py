@@ -2,11 +2,11 @@
 
     python benchmarks/semantic_change.py [--seeds 0 1 2]
 
-Twenty landscapes of 256 m at two dates are learned from, with their true classes; six others, which no model has seen,
-are scored by what the step `change` leaves: maps of both dates that are consistent with the change. Post-classification
-is a model of single dates whose two maps are compared. With a tenth of the pairs labelled, the others are seen without
-labels by `clearscd_semi` alone. The last step's running average is mapped. About 3 minutes a run on two cores; each run
-is done once and kept in `--work`.
+Twenty landscapes of 256 m at two dates are learned from, with their true classes; twenty others, which no model has
+seen, are scored by what the step `change` leaves: maps of both dates that are consistent with the change.
+Post-classification is a model of single dates whose two maps are compared. With a tenth of the pairs labelled, the
+others are seen without labels by `clearscd_semi` alone. The last step's running average is mapped. About 3 minutes a
+run on two cores; each run is done once and kept in `--work`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mapmend.scoring.images import ScoreInputs
 from mapmend.scoring.job import score
 from trials import PAIRS, Trials, machine, over_seeds, run_project, spread, table
 
-SIDE, LEARNED, SCORED = 256, 20, 6
+SIDE, LEARNED, SCORED = 256, 20, 20
 TRAIN: Mapping[str, Any] = {**PAIRS, "decoder": "fpn", "decoder_widths": [64, 128], "crop": 128, "lr": 0.002}
 CLEARSCD = {"method": "clearscd", "fill": 0.1}
 WAYS: Mapping[str, Mapping[str, Any]] = {
