@@ -337,7 +337,7 @@ def test_the_projects_seed_draws_the_training(tmp_path):
 
     for seed, asked, expected in ((0, {}, 0), (7, {}, 7), (7, {"seed": 3}, 3)):
         project = small_project(tmp_path, seed=seed, steps=[{"train": {**TINY, **asked}}])
-        assert load_project(project).train_settings()[3].seed == expected
+        assert load_project(project).train_settings().loop.seed == expected
 
 
 def test_only_the_steps_that_are_named_are_done(tmp_path, cli):

@@ -34,9 +34,9 @@ def check_label_pixels(project: Project, rows: Sequence[Row]) -> None:
     labelled = [row for row in rows if row.label is not None and row.split != "test"]
     if "train" not in project.steps or not labelled:
         return
-    method, _, _, _, own = project.train_settings()
+    settings = project.train_settings()
     try:
-        method.configured(own, None)
+        settings.method.configured(settings.own, None)
     except ProjectError as fault:
         ratios = [known_ratio(row) for row in labelled]
         unknown = [row for row, ratio in zip(labelled, ratios, strict=True) if ratio is None]
@@ -46,4 +46,4 @@ def check_label_pixels(project: Project, rows: Sequence[Row]) -> None:
             blamed = (coarse or unknown)[0]
             assert blamed.label is not None
             raise LabelError(f"site '{blamed.site}': {fault.what}", where=blamed.label, fix=fault.fix) from None
-        method.configured(own, max(known))
+        settings.method.configured(settings.own, max(known))

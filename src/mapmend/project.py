@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -16,160 +16,15 @@ from mapmend.core.grouping import Grouping
 from mapmend.core.legend import Crosswalk, Legend, load_crosswalk, load_legend
 from mapmend.core.plain import read_yaml, suggestion
 from mapmend.core.sensor import Sensor, load_sensor
-from mapmend.core.settings import from_mapping, settings, split_mapping
+from mapmend.core.settings import from_mapping, settings
 from mapmend.core.three_state import RISKS
 from mapmend.pseudo.settings import PseudoSettings
 from mapmend.row import VERBS, Row, Step, read_row
-from mapmend.train.config import LoopConfig
-
-if TYPE_CHECKING:
-    from mapmend.methods.method import Method
+from mapmend.step_settings import PredictSettings, ReportSettings, TrainSettings, check_settings, train_settings
 
 __all__ = ["VERBS", "Project", "load_project"]
 EVERY_CLASS = "all"  # what `probabilities` may say instead of names
 OLD_IS_BEFORE = "before"  # what `old` says for the earlier map
-
-
-@settings
-class NetworkSettings:
-    """Which network is trained, and what it starts from.
-
-    Attributes:
-        encoder: a timm pyramid encoder, `mit_b0` … `mit_b5`, a plain ViT, or `errb64`, `errb128`, `rp64`, `rp128`,
-            which keep the image's resolution.
-        decoder: unet, fpn, deeplabv3plus, upernet, segformer, psp, dpt (for a plain ViT), or concat (for errb and rp).
-        weights: auto, none, hub, lite0, or a safetensors file.
-        decoder_widths: channels of the decoder's stages; empty for its own default.
-        head: plain, linear, cosine or cosine_learned; empty for the method's own.
-        preset: published, for encoder and decoder of the method's paper in the place of the two above.
-    """
-
-    encoder: str = "tf_efficientnet_lite0"
-    decoder: str = "unet"
-    weights: str = "auto"
-    decoder_widths: tuple[int, ...] = ()
-    head: Literal["", "plain", "linear", "cosine", "cosine_learned"] = ""
-    preset: Literal["", "published"] = ""
-
-
-@settings
-class DataSettings:
-    """How training sees the prepared sites.
-
-    Attributes:
-        crop: side of a training window in pixels.
-        validation_share: share of the labelled area held out to choose the model; 0 for none.
-        photometric: strength of random contrast and brightness; 0 for none.
-        scale: least and largest factor by which a training window is enlarged; [1, 1] for none.
-        most_of_class: the largest share of a window's labels that one class may have; windows with more are drawn
-            again, ten times at most. 1 allows all.
-        alignment: probability that a window is made as coarse as a sensor of 0.1 to 0.35 of its resolution would show
-            it, with objects up to three times as large; 0 for never. Liu et al. take 0.2.
-        distortion: brightness, contrast, saturation and (of three bands) hue varied much, as on photographs.
-        labelled_share: share of the labelled places whose labels are learned from, to see what fewer would give; the
-            others are places without a label. Drawn by the seed: a smaller share is part of a larger one.
-        sensors: those whose images are looked at, of places that have all of them; all sensors when empty.
-        labels: name of an earlier step `pseudo`, whose labels are learned from in the place of the manifest's.
-    """
-
-    crop: Annotated[int, Field(ge=32)] = 256
-    validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.2
-    photometric: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (1.0, 1.0)
-    most_of_class: Annotated[float, Field(gt=0, le=1)] = 1.0
-    alignment: Annotated[float, Field(ge=0, le=1)] = 0.0
-    distortion: bool = False
-    labelled_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    sensors: tuple[str, ...] = ()
-    labels: str = ""
-
-
-@settings
-class CalibrationSettings:
-    """What makes probabilities say how often a map agrees with labels that the model has not seen.
-
-    Attributes:
-        calibration: temperature, which leaves the classes of a map as they are, vector or isotonic, which may change
-            them, or none; fitted after training to the labels of the blocks that are held out.
-    """
-
-    calibration: Literal["none", "temperature", "vector", "isotonic"] = "temperature"
-
-
-@settings
-class PredictSettings:
-    """How a model is applied.
-
-    Attributes:
-        window: side of a window in pixels; the model's own when empty.
-        overlap: pixels shared by neighbouring windows; the model's own when empty.
-        batch: windows predicted at once.
-        precision: float32 or bfloat16.
-        backend: torch, openvino (extra `[openvino]`), or auto, which tries both when a map is begun and keeps the
-            faster one.
-        dates: which dates of a site are mapped: the latest, all of them one by one, or as a pair the first and the last
-            together with the probability of change; auto is pair where the project has a step `change` or a method of
-            two dates, else latest.
-        split: map only the sites of this split.
-        probabilities: classes whose probability is written as a raster too, or all; of two dates, at the later one.
-        entropy: write how undecided the model is: 0 where it is sure, 1 where all classes are equally likely.
-        disagreement: write how much several models disagree: 0 where all say the same.
-        certain: classes of which a three-state map is written: the class, not the class, cannot tell.
-        risk: the largest share of errors in what these maps say, against held-out labels: 0.01, 0.02, 0.05, 0.1 or 0.2.
-        views: how often a window is looked at, and the mean taken: once, in its four flips, turned as well (8), or
-            flipped at six sizes from half to one and three quarters (24). It costs as many predictions; 24 cost 35.
-        suppress: classes that the map never shows, such as a background: what is left shares their probability.
-        prior: none, the image alone says what is where; or label, a place's own label counts as well, as far as it can
-            be believed: a map that mends it. Places without a label are mapped from their images.
-        doubt: share of the belief that such a label does not give to its class but to all as they are frequent; where
-            its crosswalk has a mixture of classes for a code, that is the belief.
-    """
-
-    window: Annotated[int, Field(ge=32)] | None = None
-    overlap: Annotated[int, Field(ge=0)] | None = None
-    batch: Annotated[int, Field(ge=1)] = 4
-    precision: Literal["float32", "bfloat16"] = "float32"
-    backend: Literal["auto", "torch", "openvino"] = "torch"
-    dates: Literal["auto", "latest", "all", "pair"] = "auto"
-    split: Literal["", "train", "val", "test"] = ""
-    probabilities: tuple[str, ...] | str = ()
-    entropy: bool = False
-    disagreement: bool = False
-    certain: tuple[str, ...] = ()
-    risk: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    views: Literal[1, 4, 8, 24] = 1
-    suppress: tuple[str, ...] = ()
-    prior: Literal["none", "label"] = "none"
-    doubt: Annotated[float, Field(ge=0, lt=1)] = 0.2
-
-
-@settings
-class ReportSettings:
-    """What the report shows.
-
-    Attributes:
-        title: its heading; the project's name when empty.
-        sites: at most this many sites are drawn.
-        group_by: where sites' names have their group, as `{state}_*`: a confusion matrix for each group, and means.
-    """
-
-    title: str = ""
-    sites: Annotated[int, Field(ge=1)] = 6
-    group_by: str = ""
-
-
-@settings
-class PrepareSettings:
-    """`prepare` has nothing to set."""
-
-
-_SETTINGS: Mapping[str, type[Any]] = {
-    "prepare": PrepareSettings,
-    "pseudo": PseudoSettings,
-    "predict": PredictSettings,
-    "change": ChangeSettings,
-    "report": ReportSettings,
-}
 
 
 @settings
@@ -240,13 +95,9 @@ class Project:
         """How labels are made."""
         return from_mapping(PseudoSettings, self.steps.get("pseudo", {}), where=self.path)
 
-    def train_settings(self) -> tuple[type[Method], NetworkSettings, DataSettings, LoopConfig, Any]:
-        """The method's class, and the settings of network, data, loop and method."""
-        return _train_settings({"seed": self.seed, **self.steps.get("train", {})}, self.path)[:5]
-
-    def calibration_settings(self) -> CalibrationSettings:
-        """How the trained model is calibrated."""
-        return _train_settings(self.steps.get("train", {}), self.path)[5]
+    def train_settings(self) -> TrainSettings:
+        """How the model is trained; the project's seed draws, unless the step has its own."""
+        return train_settings({"seed": self.seed, **self.steps.get("train", {})}, self.path)
 
     def predict_settings(self) -> PredictSettings:
         """How the model is applied."""
@@ -267,7 +118,7 @@ class Project:
     def _trains_on_pairs(self) -> bool:
         if "method" not in self.steps.get("train", {}):  # of one date, and torch is not waited for
             return False
-        return self.train_settings()[0].dates > 1
+        return self.train_settings().method.dates > 1
 
     @property
     def old_map(self) -> str:
@@ -311,7 +162,7 @@ def load_project(path: str | Path, data: Path | None = None) -> Project:
     if aoi is not None and not aoi.is_file():
         raise ProjectError(f"no such file: {aoi}", where=f"{path}: aoi", fix="correct the path")
     legend = load_legend(document.legend, folder)
-    row = read_row(document.steps, path, _check)
+    row = read_row(document.steps, path, check_settings)
     score_legend, score_crosswalk = _scored_as(document.score_as, legend, folder)
     project = Project(
         document.name,
@@ -387,7 +238,7 @@ def _check_matrix(project: Project) -> None:
     """Refuse a matrix of label errors that does not fit the legend; files are read here and again by the method."""
     from mapmend.methods.robust_settings import CROSSWALK, RobustSettings
 
-    own = project.train_settings()[4] if "train" in project.steps else None
+    own = project.train_settings().own if "train" in project.steps else None
     if not isinstance(own, RobustSettings):
         return
     for key, read in (("error_matrix", read_error_matrix), ("transition", read_transition)):
@@ -410,7 +261,7 @@ def _check_sensors(project: Project) -> None:
     """Refuse sensors that the project does not have."""
     for step in (*project.row.earlier, *project.row.last.values()):
         if step.verb == "train":
-            for name in project.at(step).train_settings()[2].sensors:
+            for name in project.at(step).train_settings().data.sensors:
                 if name not in project.sensors:
                     where = f"{project.path}: train: sensors"
                     raise ProjectError(
@@ -424,8 +275,7 @@ def _check_change(project: Project) -> None:
         return
     where = f"{project.path}: steps"
     if "method" in project.steps.get("train", {}):
-        method, *_, own = project.train_settings()
-        _refuse_change_of_change(method, own, where)
+        _refuse_change_of_change(project.train_settings(), where)
     if project.score_legend != project.legend:
         raise ProjectError("change is not scored in other classes than the map's", where=where, fix="leave out one")
     if project.dates != "pair":
@@ -439,32 +289,10 @@ def _check_change(project: Project) -> None:
         raise ProjectError(f"no such file: {old}", where=f"{where}: change: old", fix="correct the path")
 
 
-def _refuse_change_of_change(method: type[Method], own: Any, where: str) -> None:
-    if method.change_alone(own):
+def _refuse_change_of_change(train: TrainSettings, where: str) -> None:
+    if train.method.change_alone(train.own):
         raise ProjectError(
-            f"the map of method '{method.name}' is the change itself, and has no classes to compare",
+            f"the map of method '{train.method.name}' is the change itself, and has no classes to compare",
             where=where,
             fix="leave out `change`, or use a method that learns classes",
         )
-
-
-def _check(verb: str, settings: Mapping[str, Any], where: str) -> None:
-    if verb == "train":
-        _train_settings(settings, where)
-    else:
-        from_mapping(_SETTINGS[verb], settings, where=where)
-
-
-def _train_settings(
-    settings: Mapping[str, Any], where: str | Path
-) -> tuple[type[Method], NetworkSettings, DataSettings, LoopConfig, Any, CalibrationSettings]:
-    from mapmend.methods import METHODS  # torch, which a file with faults does not wait for
-
-    rest = dict(settings)
-    name = rest.pop("method", "supervised")
-    if name not in METHODS:
-        raise ProjectError(f"unknown method '{name}'", where=where, fix=suggestion(str(name), METHODS))
-    method = METHODS[name]
-    kinds = (NetworkSettings, DataSettings, LoopConfig, method.config_class, CalibrationSettings)
-    network, data, loop, own, calibration = split_mapping(kinds, rest, where)
-    return method, network, data, loop, own, calibration

@@ -9,9 +9,10 @@ from pathlib import Path
 from mapmend.core.errors import JobError, ManifestError
 from mapmend.core.provenance import RECORD, file_hash
 from mapmend.data.sites import Prepared, PreparedSite
-from mapmend.project import DataSettings, Project
+from mapmend.project import Project
 from mapmend.pseudo.job import CONFIDENCE, LABEL
 from mapmend.row import PREDICT, TRAIN, Row, Step
+from mapmend.step_settings import DataSettings
 
 MODEL, TRAINING = "model", "training"
 _STEPS, _PSEUDO = "steps", "pseudo"

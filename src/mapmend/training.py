@@ -40,8 +40,9 @@ from mapmend.nn.model_folder import (
 )
 from mapmend.nn.spec import NetworkSpec
 from mapmend.nn.warm_start import warm_start
-from mapmend.project import DataSettings, Project
+from mapmend.project import Project
 from mapmend.stages import learned_identity, learned_sites
+from mapmend.step_settings import DataSettings
 from mapmend.train.config import LoopConfig
 from mapmend.train.loop import fit
 from mapmend.train.session import Augment
@@ -101,13 +102,14 @@ def train_project(
         start_from: a model whose weights to go on from, as far as they fit.
         device: auto, cpu, cuda or mps.
     """
-    method, _, data, loop, own = project.train_settings()
+    settings = project.train_settings()
+    data, seed = settings.data, settings.loop.seed
     prepared = learned_sites(load_prepared(out / PREPARED), data, out)
-    prepared = replace(prepared, sites=with_fewer_labels(prepared.sites, data.labelled_share, loop.seed))
-    if method.pair(own):
+    prepared = replace(prepared, sites=with_fewer_labels(prepared.sites, data.labelled_share, seed))
+    if settings.method.pair(settings.own):
         given = _of_pairs(project, prepared)
     else:
-        parts = split_sites(prepared.labelled, block=data.crop, share=data.validation_share, seed=loop.seed)
+        parts = split_sites(prepared.labelled, block=data.crop, share=data.validation_share, seed=seed)
         given = _of_parts(project, prepared, parts)
     return _train(project, out, given, training_folder, model_folder, start_from, device, validates=True)
 
@@ -129,10 +131,10 @@ def train_unseen(
     Raises:
         ProjectError: a method of two dates, which has no map of one date's label.
     """
-    method, *_, own = project.train_settings()
-    if method.pair(own):
+    settings = project.train_settings()
+    if settings.method.pair(settings.own):
         raise ProjectError(
-            f"method '{method.name}' learns from pairs of dates, not from one label",
+            f"method '{settings.method.name}' learns from pairs of dates, not from one label",
             where=project.path,
             fix="name a method of one date, like `method: supervised`",
         )
@@ -141,14 +143,15 @@ def train_unseen(
 
 
 def _of_parts(project: Project, prepared: Prepared, parts: Sequence[SitePart]) -> Given:
-    method, _, data, loop, own = project.train_settings()
+    settings = project.train_settings()
+    method, data, seed = settings.method, settings.data, settings.loop.seed
     legend = prepared.legend
-    own = method.configured(own, _label_ratio([part.site for part in parts if part.trains]))
+    own = method.configured(settings.own, _label_ratio([part.site for part in parts if part.trains]))
     training = TrainingSet(
         parts,
         legend,
         data.crop,
-        loop.seed,
+        seed,
         label_pixels=method.sees_label_pixels(own),
         confidence=method.sees_confidence(own),
         scale=data.scale,
@@ -160,20 +163,21 @@ def _of_parts(project: Project, prepared: Prepared, parts: Sequence[SitePart]) -
     loaders: Mapping[str, Dataset[Any]] = {method.loaders[0]: training}
     if UNLABELLED in method.loaders:
         others = unlabelled_sites(prepared.sites)
-        loaders = {**loaders, UNLABELLED: UnlabelledSet(others, legend, data.crop, loop.seed)}
+        loaders = {**loaders, UNLABELLED: UnlabelledSet(others, legend, data.crop, seed)}
         sites += others
     counts = tuple(map(int, training.counts))
     return Given(sites, parts, loaders, validation, counts, training.shares(), training.believed(), frequencies, own)
 
 
 def _of_pairs(project: Project, prepared: Prepared) -> Given:
-    method, _, data, loop, own = project.train_settings()
-    own = method.configured(own, None)
+    settings = project.train_settings()
+    method, data = settings.method, settings.data
+    own = method.configured(settings.own, None)
     found = pair_data(
         prepared,
         data.crop,
         data.validation_share,
-        loop.seed,
+        settings.loop.seed,
         unlabelled=UNLABELLED in method.loaders,
         change_alone=method.change_alone(own),
     )
@@ -192,7 +196,8 @@ def _train(
     *,
     validates: bool,
 ) -> Path:
-    method_class, net, data, loop, _ = project.train_settings()
+    settings = project.train_settings()
+    method_class, net, data, loop = settings.method, settings.network, settings.data, settings.loop
     if device != "auto":
         loop = from_mapping(LoopConfig, {**asdict(loop), "accelerator": device.partition(":")[0]}, where="--device")
     own, parts, legend = given.config, given.parts, load_prepared(out / PREPARED).legend
@@ -241,7 +246,7 @@ def _train(
         raise SystemExit(0)  # the first process writes the model and goes on alone
     # what says change alone has no map of one date to be calibrated
     calibrates = validates and not method.change_alone(own)
-    asked = project.calibration_settings().calibration if calibrates else "none"
+    asked = settings.calibration.calibration if calibrates else "none"
     config = {
         "method": method.name,
         **asdict(net),

@@ -81,7 +81,7 @@ def trained(monkeypatch):
     steps = []
 
     def trial(project, *_):
-        steps.append(project.train_settings()[3].steps)
+        steps.append(project.train_settings().loop.steps)
         return {"label": {"miou": 0.5}, "map": {"miou": 0.25 * len(steps)}}
 
     monkeypatch.setattr(noise_verb, "_trial", trial)

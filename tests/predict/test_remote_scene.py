@@ -5,7 +5,7 @@ from tests.range_server import serving
 from tiny_predictors import Local, predictor
 from tiny_scenes import random_pixels, sensor, write_image
 
-from mapmend.cli.mosaics import images_of, placed_images
+from mapmend.cli.images import images_of, placed_images
 from mapmend.core.errors import JobError, ManifestError, SensorError
 from mapmend.predict.job import predict_scene
 from mapmend.predict.scene import mosaic_of_files, scene_of_files

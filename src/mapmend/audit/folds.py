@@ -35,8 +35,8 @@ def cross_fit(
         LabelError: the labels cannot be cut into so many folds, or show one class only.
         Preempted: a signal came; the same call goes on.
     """
-    _, _, data, loop, _ = project.train_settings()
-    parts = fold_sites(sites, folds=folds, block=data.crop, seed=loop.seed)
+    settings = project.train_settings()
+    parts = fold_sites(sites, folds=folds, block=settings.data.crop, seed=settings.loop.seed)
     every = load_prepared(out / PREPARED).sites
     for number, of_fold in enumerate(parts):
         folder = work / f"fold{number}"

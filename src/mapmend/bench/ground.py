@@ -18,7 +18,8 @@ from mapmend.data.landscape import DATES, write_landscape
 from mapmend.data.prepare import prepare
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
 from mapmend.data.sites import PreparedSite
-from mapmend.project import DataSettings, NetworkSettings, Project, load_project
+from mapmend.project import Project, load_project
+from mapmend.step_settings import DataSettings, NetworkSettings
 from mapmend.train.config import LoopConfig
 
 SIZE = 384

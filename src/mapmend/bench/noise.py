@@ -136,7 +136,7 @@ def _posed(ground: Ground, planted: Planted, preset: Preset, steps: int | None, 
     prior = {"prior": "label"} if name.endswith(WITH_LABEL) else {}
     project = replace(planted.project, steps={"train": train, "predict": {**ground.predict, **prior}})
     try:
-        count = project.train_settings()[3].steps
+        count = project.train_settings().loop.steps
     except ProjectError as fault:
         raise ProjectError(fault.what, where=f"method '{name}'", fix=fault.fix) from None
     every = max(1, count // _EVALUATIONS)
@@ -147,9 +147,10 @@ def _posed(ground: Ground, planted: Planted, preset: Preset, steps: int | None, 
 
 def _identity(project: Project, ground: Ground, noise: Noise) -> str:
     """Hash of what a trial's result follows from."""
-    method, network, data, loop, own = project.train_settings()
-    learned = {key: value for key, value in asdict(loop).items() if key not in FREE}
-    parts = [method.name, asdict(network), asdict(data), learned, asdict(own), asdict(project.predict_settings())]
+    train = project.train_settings()
+    learned = {key: value for key, value in asdict(train.loop).items() if key not in FREE}
+    asked = [asdict(one) for one in (train.network, train.data)]
+    parts = [train.method.name, *asked, learned, asdict(train.own), asdict(project.predict_settings())]
     made = [noise.injector.name, asdict(cast(Any, noise.injector))]
     return value_hash([ground.identity, made, parts])[:12]
 

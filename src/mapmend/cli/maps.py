@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from mapmend.cli.jobs import tell_of_jobs
-from mapmend.cli.mosaics import images_of, in_order, placed_images
-from mapmend.cli.options import Data, Device, Json, Out, Precision, emit, emit_estimate, folder_of
-from mapmend.core.errors import EmptyMapError, ProjectError
-
-UTM = "utm"  # for --crs: a grid for each zone
+from mapmend.cli.options import Data, Device, Json, Out, Precision, emit, folder_of
+from mapmend.core.errors import ProjectError
 
 
 def predict(
@@ -113,35 +109,15 @@ def predict(
         remote.allow_remote()
     if inputs[0].is_dir():
         raise ProjectError("is a folder", where=inputs[0], fix="give a project or images; a map's folder with --status")
-    from mapmend.core.manifest import check_pair
-    from mapmend.core.sensor import Sensor
+    from mapmend.cli.mapping import Images, map_images, map_project
     from mapmend.core.settings import from_mapping
-    from mapmend.nn.model_folder import read_card
-    from mapmend.predict.assembled import Tricks, assembled_predictor
-    from mapmend.predict.backends.choose import on_backend
-    from mapmend.predict.estimate import total
-    from mapmend.predict.executors.local import work_through
     from mapmend.predict.executors.ray import Ray
     from mapmend.predict.executors.shard import Shard
-    from mapmend.predict.job import estimate_scene, predict_scene, predict_shard
-    from mapmend.predict.scene import Scene, mosaic_of_files, scene_of_files, scenes_of_zones
-    from mapmend.project import PredictSettings, load_project
-    from mapmend.raster.png import write_class_png
-    from mapmend.raster.stac import write_item
-    from mapmend.run import claimed
-    from mapmend.steps import PredictOptions, certain_step, estimate_step, predict_step, wanted_certain
+    from mapmend.step_settings import PredictSettings
+    from mapmend.steps import PredictOptions
 
-    if bool(before) != bool(date_before) and date:
-        raise ProjectError(
-            "of two dates one is given", where="--date", fix="give --before with --date-before, or neither"
-        )
-    if mosaic is None and (grid is not None or crs or gsd is not None):
-        raise ProjectError("a grid is for --mosaic", where="--grid", fix="give --mosaic first, or leave it out")
-    if crs == UTM and (gsd is None or grid is not None):
-        what = "makes a grid for each zone, of pixels whose size it must be told"
-        raise ProjectError(what, where="--crs utm", fix="give --gsd in metres, and no --grid")
-    if mosaic is not None and before:
-        raise ProjectError("two dates make no mosaic", where="--mosaic", fix="mosaic each date by itself")
+    images = Images(tuple(inputs), tuple(before or ()), mosaic, grid, crs, gsd, date, date_before)
+    images.check()
     if aoi is not None and not aoi.is_file():
         raise ProjectError("no such file", where=f"--aoi {aoi}", fix="correct the path")
     if threads is not None:
@@ -154,11 +130,6 @@ def predict(
         raise ProjectError(
             "a cluster does not share a job by shards", where="--shard", fix="give --shard or --executor"
         )
-    cluster = Ray(ray_address or "", workers) if ray else None
-    asked = {"views": views} if views is not None else {}
-    looks = from_mapping(PredictSettings, asked, where="--views").views
-    tricks = Tricks(looks, tuple(suppress or ()), disagreement)
-    chances = tuple(probability or ())
     options = PredictOptions(
         models=tuple(model or ()),
         aoi=aoi,
@@ -167,122 +138,29 @@ def predict(
         batch=batch,
         precision=precision,
         device=device,
-        probabilities=chances,
+        probabilities=tuple(probability or ()),
         certain=tuple(certain or ()),
         risk=risk,
         certain_reference=certain_reference,
-        views=looks if views is not None else None,
-        suppress=tricks.suppress,
+        views=from_mapping(PredictSettings, {"views": views}, where="--views").views if views is not None else None,
+        suppress=tuple(suppress or ()),
         block=block,
         shard=part,
         backend=backend,
-        cluster=cluster,
+        cluster=Ray(ray_address or "", workers) if ray else None,
         entropy=entropy,
         disagreement=disagreement,
     )
-    if inputs[0].suffix in (".yaml", ".yml"):
-        if before or date or date_before or len(inputs) > 1:
-            raise ProjectError(
-                "a project's images and dates are named in its file",
-                where=inputs[0],
-                fix="list the earlier ones below `scenes:`",
-            )
-        project = load_project(inputs[0], data)
-        folder = folder_of(out, project.name)
-        if dry_run:
-            emit_estimate(estimate_step(project, folder, options), json_file)
-            return
-        with claimed(project, folder, "predict") if part is None else nullcontext():
-            maps = predict_step(project, folder, options)
-        if png is not None:
-            for name, path in maps.items():
-                write_class_png(path / "class.tif", png / f"{name.replace('/', '_')}.png")
-        emit({"maps": {name: str(path) for name, path in maps.items()}}, json_file)
+    if inputs[0].suffix not in (".yaml", ".yml"):
+        map_images(images, out, options, png=png, dry_run=dry_run, json_file=json_file)
         return
-    if not model or (out is None and not dry_run):
-        raise ProjectError("image files need --model and --out", fix="or give a project file")
-    predictor = assembled_predictor(
-        model,
-        tricks,
-        window=window,
-        overlap=overlap,
-        batch=batch,
-        precision=precision or "float32",
-        device=device,
-    )
-    area = str(aoi) if aoi else None
-    if mosaic is not None:
-        placed = placed_images(inputs, predictor.sensors, mosaic, grid, "" if crs == UTM else crs, gsd)
-        named = [str(path) for path in inputs]
-        if crs == UTM:
-            scenes = scenes_of_zones(named, predictor.sensors, area, placed)
-        else:
-            scenes = [mosaic_of_files(named, predictor.sensors, area, placed=placed)]
-    else:
-        sensors = read_card(model[0]).sensors  # of one date, also where the model wants two
-        names, cards = list(sensors), [Sensor.from_dict(card, where=model[0]) for card in sensors.values()]
-        files, dated = images_of(inputs, cards)
-        earlier, dated_before = images_of(before or (), cards)
-        if not before or (dated and dated_before):
-            date, date_before = date or dated, date_before or dated_before
-        files, absent = in_order(files, names)
-        scenes = [scene_of_files(files, cards, area, in_order(earlier, names)[0], absent=absent)]
-    check_pair(date_before, date, "--date")
-    scenes = [replace(scene, date=date, date_before=date_before) for scene in scenes]
-    # where there are several zones, each has a folder of its own
-    folders = [out / scene.zone.name if scene.zone is not None else out for scene in scenes] if out is not None else []
-    predictor = on_backend(predictor, backend or "torch", folders)
-    more: dict[str, Any] = {"block": block, "probabilities": options.named, "entropy": entropy}
-    if dry_run:
-        emit_estimate(total(estimate_scene(predictor, scene, **more) for scene in scenes), json_file)
-        return
-    share = risk or PredictSettings().risk
-    wanted = wanted_certain(model, tricks, options.certain, share, certain_reference) if options.certain else None
-
-    def mapped(scene: Scene, folder: Path) -> dict[str, Any] | None:
-        """What was written of a scene, as plain values; None of a shard whose others are not done."""
-        result = (
-            predict_scene(predictor, scene, folder, **more, executor=cluster or work_through)
-            if part is None
-            else predict_shard(predictor, scene, folder, part, **more)
+    if before or date or date_before or len(inputs) > 1:
+        raise ProjectError(
+            "a project's images and dates are named in its file",
+            where=inputs[0],
+            fix="list the earlier ones below `scenes:`",
         )
-        if result is None:
-            return None
-        if png is not None:
-            write_class_png(result.class_path, png / f"{scene.name}.png")
-        typer.echo(f"map: {result.class_path}", err=True)
-        made = {
-            "class": result.class_path,
-            "confidence": result.confidence_path,
-            "change": result.change_path,
-            "entropy": result.entropy_path,
-            "disagreement": result.disagreement_path,
-        }
-        told: dict[str, Any] = {layer: str(path) for layer, path in made.items() if path is not None}
-        if result.probability_paths:
-            told["probability"] = {name: str(path) for name, path in result.probability_paths.items()}
-        if wanted is not None:
-            told["certain"] = {one.name: one.to_dict() for one in certain_step(result, wanted)}
-        names = {"name": scene.name, "date": date, "date_before": date_before}
-        if date and (item := write_item(folder, scene.grid, **names, legend=predictor.legend)) is not None:
-            told["item"] = str(item)
-        return told
-
-    written: dict[Path, dict[str, Any] | None] = {}
-    nothing = None
-    for scene, folder in zip(scenes, folders, strict=True):
-        try:
-            written[folder] = mapped(scene, folder)
-        except EmptyMapError as fault:  # of several zones, one may be touched by the frames of images alone
-            nothing = fault
-    if nothing is not None and not written:
-        raise nothing
-    if None in written.values():
-        typer.echo(f"shard {shard} is done; others are not", err=True)
-        emit({"finished": False}, json_file)
-        return
-    told_of = {folder.name: told for folder, told in written.items() if told is not None}
-    emit({"maps": told_of} if crs == UTM else next(iter(told_of.values())), json_file)
+    map_project(inputs[0], data, out, options, png=png, dry_run=dry_run, json_file=json_file)
 
 
 def change(

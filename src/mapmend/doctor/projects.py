@@ -243,7 +243,7 @@ def _radius(chart: _Chart, row: Row) -> int:
 
 
 def _look_at_splits(chart: _Chart, counts: Mapping[str, Counter[int]]) -> None:
-    _, _, data, _, _ = chart.project.train_settings()
+    data = chart.project.train_settings().data
     try:
         chart.found += splits.leaking(chart.rows, chart.references, chart.grids)
     except MapmendError as fault:
@@ -253,7 +253,8 @@ def _look_at_splits(chart: _Chart, counts: Mapping[str, Counter[int]]) -> None:
 
 
 def _look_at_machine(chart: _Chart, out: Path) -> None:
-    _, _, data, loop, _ = chart.project.train_settings()
+    settings = chart.project.train_settings()
+    data, loop = settings.data, settings.loop
     prepared = 0
     for row in chart.rows:
         infos = [info for path in row.image if (info := chart.infos.get(path)) is not None]

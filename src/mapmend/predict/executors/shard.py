@@ -18,6 +18,9 @@ class Shard:
     number: int
     of: int
 
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """`i/n`.
