@@ -3,11 +3,11 @@
 import random
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+from tests.raster.distrust import png, read_all, refused
 
 from mapmend.core.errors import RasterError
 from mapmend.core.grid import full_window
@@ -51,25 +51,6 @@ def put(folder, name, content, good):
     if name.endswith(".dat"):
         path.with_suffix(".hdr").write_bytes(good["image.hdr"])
     return path
-
-
-def read_all(path):
-    count = raster_info(path).count
-    assert count < 1000, "the bad file claims to have many bands and was not refused"
-    card = load_sensor({"card": "png", "bands": [f"b{i}" for i in range(count)], "dtypes": []})
-    reader = Reader(ImageSource((str(path),), card.band_names, card))
-    window = full_window(reader.grid)
-    assert window.height * window.width < 10**6, "the bad file claims to be large and was not refused"
-    return reader.read(window)[0]
-
-
-def refused(path):
-    path = Path(path)
-    with pytest.raises(RasterError) as caught:
-        read_all(path)
-    text = str(caught.value)
-    assert "\n" not in text and path.name in text and caught.value.fix, text
-    return text
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -198,14 +179,6 @@ def test_not_a_raster(name, tmp_path):
     path = tmp_path / name
     path.write_bytes(OTHERS[name])
     refused(path)
-
-
-def png(width, height, lines):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", lines) + chunk(b"IEND", b"")
 
 
 def test_a_small_png_that_would_fill_a_gibibyte(tmp_path):

@@ -47,6 +47,7 @@ _SETTINGS: dict[str, object] = {
     "GDAL_CACHEMAX": 64 * 2**20,  # two rows of tiles of a wide block; as a number, rasterio takes bytes
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
     "GDAL_JPEG_MAX_ALLOWED_SCAN_NUMBER": 100,
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": False,  # it does not see that pixels end early, and gives what was in memory
     "RAW_CHECK_FILE_SIZE": True,
     **SETTINGS,
 }
