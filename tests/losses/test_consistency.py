@@ -133,6 +133,31 @@ def test_alignment_pulls_features_of_a_class_together_and_the_logits_do_not_lear
     assert class_alignment(feature.detach() - 5 * feature.grad, logits, valid, 0.7) < loss
 
 
+def test_centred_alignment_is_that_of_features_about_their_mean():
+    _, logits, valid = case(3)
+    feature = torch.randn(3, 5, 4, 4, generator=torch.Generator().manual_seed(13))
+    mean = torch.stack([pixel for image, seen in zip(feature, valid, strict=True) for pixel in image[:, seen].T]).mean(
+        0
+    )
+    expected = alignment_by_loops(feature - mean[:, None, None], logits, valid, 0.6)
+    for shift in (0.0, 7.0):
+        loss = class_alignment(feature + shift, logits, valid, 0.6, centred=True)
+        assert loss.item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_only_as_published_are_features_that_tell_no_class_aligned_best():
+    label = torch.zeros(2, 4, 4).long()
+    label[:, :2] = 1
+    logits = 20.0 * torch.nn.functional.one_hot(label, 2).movedim(-1, 1)
+    valid = torch.ones(2, 4, 4, dtype=torch.bool)
+    noise = torch.randn(2, 5, 4, 4, generator=torch.Generator().manual_seed(4))
+    blind = torch.ones(5)[:, None, None] + 0.01 * noise  # one direction for all
+    telling = torch.where(label[:, None] == 1, 1.0, -1.0) + 0.3 * noise
+    for centred in (False, True):
+        of_blind, of_telling = (class_alignment(one, logits, valid, 0.5, centred=centred) for one in (blind, telling))
+        assert (of_blind < of_telling) != centred
+
+
 def test_a_batch_of_one_has_nothing_to_align():
     feature = torch.randn(1, 5, 4, 4).requires_grad_()
     loss = class_alignment(feature, case(batch=1)[1], torch.ones(1, 4, 4, dtype=torch.bool), 0.5)

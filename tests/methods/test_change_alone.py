@@ -45,7 +45,8 @@ def student(seed=0):
 
 def make(name, **settings):
     kind = METHODS[name]
-    return kind(student(), kind.config_class(**{**AS_SEEN, **settings}), (3, 3))
+    aligned = {"centred": False} if name != "unimatch" else {}
+    return kind(student(), kind.config_class(**{**AS_SEEN, **aligned, **settings}), (3, 3))
 
 
 def state(at=0):

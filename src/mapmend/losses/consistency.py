@@ -63,7 +63,9 @@ def pseudo_label_loss(
     return each.where((sure >= level) & valid, 0).sum() / total
 
 
-def class_alignment(feature: Tensor, logits: Tensor, valid: Tensor, threshold: float | Tensor) -> Tensor:
+def class_alignment(
+    feature: Tensor, logits: Tensor, valid: Tensor, threshold: float | Tensor, *, centred: bool = False
+) -> Tensor:
     """Class-aware feature alignment: the mean features of a class, image by image, point the same way.
 
     With M_{b,k} = 1[p_k ≥ τ] at the features' resolution, μ_{b,k} the normalised Σ M f / (Σ M + 1e-5), and S the
@@ -73,11 +75,16 @@ def class_alignment(feature: Tensor, logits: Tensor, valid: Tensor, threshold: f
 
     An image without a class counts as zeros, and an image with itself contributes nothing.
 
+    As published, features that all point one way, whatever the class, are the best ones. Centred ones cannot: the
+    classes lie on either side of the batch's mean feature.
+
     Args:
         feature: f of the strong view, B×D×h×w.
         logits: of the weak view, B×K×H×W, taken as a constant.
         valid: B×H×W bool; the rest is of no class.
         threshold: τ, or one for each class, K.
+        centred: take the directions from the mean of all valid features, which does not learn; else from zero, as
+            published.
 
     Returns:
         A float32 scalar.
@@ -87,7 +94,12 @@ def class_alignment(feature: Tensor, logits: Tensor, valid: Tensor, threshold: f
     seen = F.interpolate(valid[:, None].float(), size, mode="nearest") > 0
     level = threshold[:, None, None] if isinstance(threshold, Tensor) else threshold
     chosen = ((probability >= level) & seen).float().flatten(2)  # B×K×N
-    sums = chosen @ feature.float().flatten(2).mT
+    features = feature.float().flatten(2)
+    if centred:
+        inside = seen.float().flatten(2)
+        centre = (features.detach() * inside).sum((0, 2)) / inside.sum().clamp(min=1)
+        features = features - centre[:, None]
+    sums = chosen @ features.mT
     means = F.normalize(sums / (chosen.sum(2, keepdim=True) + _LEAST), dim=2)
     cosine = torch.einsum("bkd,ckd->kbc", means, means)
     there = (chosen.sum(2) > 0).T  # K×B

@@ -126,7 +126,8 @@ class C2F2(Method):
         losses = {
             "fused_teaches": config.fused_teaches * pseudo_label_loss(weak_logits, fused_logits, seen, by_fused),
             "weak_teaches": config.weak_teaches * pseudo_label_loss(strong_logits, weak_logits, seen, by_weak),
-            "alignment": config.alignment * class_alignment(strong_features, weak_logits, seen, by_weak),
+            "alignment": config.alignment
+            * class_alignment(strong_features, weak_logits, seen, by_weak, centred=config.centred),
         }
         yield "unlabelled", total(losses, state)
 

@@ -40,11 +40,14 @@ class FPAConfig(ViewSettings):
     Attributes:
         weak_teaches: weight of what the weak view teaches the strong one.
         alignment: weight of the class-aware feature alignment.
+        centred: whether features are aligned as they lie about their mean; ours, and false is published. Features of
+            few channels are best aligned, as published, when all point the same way, whatever their class.
         dice: weight of the Dice loss of labelled pairs; ours, and 0 is published. For changes that are rare.
     """
 
     weak_teaches: Weight = 1.0
     alignment: Weight = 1.0
+    centred: bool = True
     dice: Weight = 0.0
 
 
@@ -79,7 +82,8 @@ class FPA(Method):
         level = config.level(weak_logits, view.seen)
         losses = {
             "weak_teaches": config.weak_teaches * pseudo_label_loss(strong_logits, weak_logits, view.seen, level),
-            "alignment": config.alignment * class_alignment(features.chunk(2)[1], weak_logits, view.seen, level),
+            "alignment": config.alignment
+            * class_alignment(features.chunk(2)[1], weak_logits, view.seen, level, centred=config.centred),
         }
         yield "unlabelled", total(losses, state)
 
