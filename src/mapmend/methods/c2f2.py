@@ -9,8 +9,9 @@ over the unlabelled pairs, batches of 4 and 4.
 Ours: Φ may be any model folder, any timm backbone, or the student's encoder as it starts, whose features a learned
 convolution 1×1 brings to 15 channels; it is always in `eval()`, which the public code forgets; the student may be any
 encoder and decoder; labelled batches are drawn anew in every step (the public code repeats the same augmented ones);
-the loop's AdamW takes SGD's place; views are those of `ViewSettings`, and hidden units are leaky. The secondary decoder
-learns from labelled pairs alone and is not deployed: mapping costs what the student costs.
+the loop's AdamW takes SGD's place; views are those of `ViewSettings`, features are aligned as in `fpa`, and hidden
+units are leaky. The secondary decoder learns from labelled pairs alone and is not deployed: mapping costs what the
+student costs.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 Zhang et al., IEEE TGRS 2023; it is C²F² without another task's model, and its ablation here. Published: a ResNet-50
 with deep stem and PSP of the features' difference (`preset: published`), SGD with momentum at 1e-3 in the encoder and
 1e-2 elsewhere, 80 passes over the unlabelled pairs, batches of 8 and 8. Ours: the encoder is a choice, the loop's AdamW
-takes SGD's place, labelled batches are drawn anew in every step (the public code repeats the same augmented ones), and
-the strong view's black and white follow from the bands' statistics, and what `ViewSettings` says.
+takes SGD's place, labelled batches are drawn anew in every step (the public code repeats the same augmented ones), the
+strong view's black and white follow from the bands' statistics, features are aligned about their mean (`centred`), and
+what `ViewSettings` says.
 """
 
 from __future__ import annotations
