@@ -1,7 +1,7 @@
 """Floods on OMBRIA from radar, learned without a radar label; and what each part of the method brings.
 
     python benchmarks/all_weather.py --data DIR
-    python benchmarks/all_weather.py --data DIR --only teacher student weighting loss views
+    python benchmarks/all_weather.py --data DIR --only weighting alignment agreement loss views
 
 120 training chips, those numbered below the median, are the labelled optical source; the other 120 are the target,
 whose masks nobody sees but the row `radar labels`, the upper bound. The 70 test chips are scored once, by the last
@@ -12,15 +12,16 @@ is done once and kept in `--work`.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import rasterio
+import torch
+import torch.nn.functional as F
+from rasterio.enums import Resampling
 
 from trials import MAPPED_AT_LAST, Trials, machine, of_class, over_seeds, run_project, spread, table
 
@@ -46,6 +47,7 @@ LABELS: Mapping[str, Any] = {
 }
 STUDENT: Mapping[str, Any] = {**COMMON, "sensors": list(RADAR), "batch": 8}
 SCE: Mapping[str, Any] = {"robust": "sce", "sce_alpha": 1.0, "sce_beta": 0.5}
+BEST: Mapping[str, Any] = {**SCE, "lovasz": 1.0}
 LOSSES: Mapping[str, Mapping[str, Any]] = {
     "cross-entropy": {},
     "true symmetric, β .5": SCE,
@@ -60,12 +62,14 @@ WEIGHTINGS: Mapping[str, Mapping[str, Any]] = {
 PREDICT = {"window": 256, "overlap": 0, "split": "test"}
 
 
-def images(split: str, sensors: Sequence[str]) -> dict[str, str]:
+def images(split: str, sensors: Sequence[str], root: str = "ombria") -> dict[str, str]:
     """Patterns of a split's chips by sensor."""
-    return {name: f"ombria/{split}/{FOLDERS[name]}/{{name}}.png" for name in sensors}
+    return {name: f"{root}/{split}/{FOLDERS[name]}/{{name}}.png" for name in sensors}
 
 
-def project(steps: Sequence[Any], seed: int, *, labelled_target: bool = False) -> dict[str, Any]:
+def project(
+    steps: Sequence[Any], seed: int, *, labelled_target: bool = False, source: str = "ombria"
+) -> dict[str, Any]:
     """The chips, of which the source has no radar, and the target no label unless it is asked for."""
     mask = {"label": "ombria/train/mask/{name}.png", "label_legend": "mask255"}
     site = {"site": "train-{name}", "split": "train"}
@@ -76,7 +80,7 @@ def project(steps: Sequence[Any], seed: int, *, labelled_target: bool = False) -
         "legend": "water",
         "sensors": {name: {"card": "png", **({"bands": ["vv"]} if name in RADAR else {})} for name in FOLDERS},
         "scenes": [
-            {**site, **mask, "last": "0355", "image": images("train", OPTICAL)},
+            {**site, **mask, "last": "0355", "image": images("train", OPTICAL, source)},
             {**target, **(mask if labelled_target else {})},
             {"site": "test-{name}", "split": "test", "image": images("test", [*OPTICAL, *RADAR])},
         ],
@@ -111,44 +115,89 @@ def teacher(
     way: Mapping[str, Any], options: argparse.Namespace, seed: int, out: Path, shares: str = "estimated"
 ) -> dict[str, float]:
     """The teacher alone: its map of the test chips from optical images, and its labels."""
-    settings = {**TEACHER, **way, "steps": options.steps}
-    plain = project(
-        [{"train": settings}, {"pseudo": {**LABELS, "shares": shares}}, {"predict": PREDICT}, "report"], seed
-    )
-    found = score(run_project(plain, out, options.data, prepared=options.work / "prepared"))
+    if not way:  # the one whose labels students learn from
+        copied(labelled(options, seed), ("model", "training"), out)
+    return taught(project(row({**TEACHER, **way}, options, shares), seed), options, out, "prepared")
+
+
+def coarse_source(way: Mapping[str, Any], options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]:
+    """The teacher of a source whose images are coarser than the target's: a quarter of their resolution."""
+    root = options.work / "coarse"
+    for sensor in OPTICAL:
+        folder = root / "train" / FOLDERS[sensor]
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted((options.data / "ombria/train" / FOLDERS[sensor]).glob("*.png")):
+            if not (folder / path.name).is_file():
+                coarsened(path, folder / path.name)
+    plain = project(row({**TEACHER, **way}, options), seed, source=str(root.absolute()))
+    return taught(plain, options, out, "prepared-coarse")
+
+
+def coarsened(path: Path, out: Path) -> None:
+    """Write an image as a quarter of its resolution shows it, in its own size."""
+    with rasterio.open(path) as file:
+        pixels, profile = file.read(), file.profile
+        small = file.read(out_shape=(file.count, file.height // 4, file.width // 4), resampling=Resampling.average)
+    maps = torch.from_numpy(small)[None].float()
+    large = F.interpolate(maps, pixels.shape[1:], mode="bilinear")[0].round().to(torch.uint8).numpy()
+    with rasterio.open(out, "w", **profile) as file:
+        file.write(large)
+
+
+def row(train: Mapping[str, Any], options: argparse.Namespace, shares: str = "estimated") -> list[Any]:
+    """Steps of a teacher alone."""
+    steps = {"train": {**train, "steps": options.steps}}
+    return [steps, {"pseudo": {**LABELS, "shares": shares}}, {"predict": PREDICT}, "report"]
+
+
+def taught(plain: Mapping[str, Any], options: argparse.Namespace, out: Path, prepared: str) -> dict[str, float]:
+    """Scores of a teacher's map and of its labels."""
+    found = score(run_project(plain, out, options.data, prepared=options.work / prepared))
     return {**found, **noise(out / "run/pseudo/guesses", options.data)}
+
+
+def copied(made: Path, parts: Sequence[str], out: Path) -> None:
+    """What another run has made, as if this one had."""
+    for part in parts:
+        shutil.copytree(made / part, out / "run" / part, dirs_exist_ok=True)
 
 
 def labelled(options: argparse.Namespace, seed: int) -> Path:
     """A run that holds the teacher of a seed and its labels, made once."""
     out = options.work / f"labels-{seed}-{options.steps}"
     if not (out / "run/pseudo/guesses/mapmend.json").is_file():
-        settings = {**TEACHER, "steps": options.steps}
-        run_project(
-            project([{"train": settings}, {"pseudo": LABELS}], seed),
-            out,
-            options.data,
-            scored=False,
-            prepared=options.work / "prepared",
-        )
-        shutil.copytree(out / "run/model", out / "run/steps/teacher/model")
-        shutil.copytree(out / "run/training", out / "run/steps/teacher/training")
+        steps = row(TEACHER, options)[:2]
+        run_project(project(steps, seed), out, options.data, scored=False, prepared=options.work / "prepared")
+        for part in ("model", "training"):
+            shutil.copytree(out / "run" / part, out / "run/steps/teacher" / part)
     return out / "run"
 
 
 def student(way: Mapping[str, Any], options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]:
     """A radar model that learns from the teacher's labels."""
-    made = labelled(options, seed)
-    for part in ("steps", "pseudo"):
-        shutil.copytree(made / part, out / "run" / part, dirs_exist_ok=True)
+    copied(labelled(options, seed), ("steps", "pseudo"), out)
     steps = [
-        {"train": {**TEACHER, "steps": options.steps}},
-        {"pseudo": LABELS},
+        *row(TEACHER, options)[:2],
         {"train": {**STUDENT, **way, "labels": "guesses", "steps": options.steps}},
         {"predict": PREDICT},
         "report",
     ]
     return score(run_project(project(steps, seed), out, options.data, prepared=options.work / "prepared"))
+
+
+def agreed(options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]:
+    """A radar model that learns what two teachers, of different draws, agree on."""
+    copied(labelled(options, seed), ("steps",), out)
+    teachers = [TEACHER, {**TEACHER, "name": "second", "seed": 1000 + seed}]
+    labels = {**LABELS, "from": ["teacher", "second"], "combine": "agreement"}
+    steps = [
+        *({"train": {**one, "steps": options.steps}} for one in teachers),
+        {"pseudo": labels},
+        {"train": {**STUDENT, **BEST, "labels": "guesses", "steps": options.steps}},
+        {"predict": PREDICT},
+        "report",
+    ]
+    return taught(project(steps, seed), options, out, "prepared")
 
 
 def upper(options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]:
@@ -159,39 +208,32 @@ def upper(options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]
 
 
 def looks(views: int, options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]:
-    """The teacher with so many views: score and seconds of mapping the test chips."""
-    made = labelled(options, seed)
-    for part in ("model", "training"):
-        shutil.copytree(made / part, out / "run" / part, dirs_exist_ok=True)
+    """The teacher with so many views."""
+    copied(labelled(options, seed), ("model", "training"), out)
     steps = [{"train": {**TEACHER, "steps": options.steps}}, {"predict": {**PREDICT, "views": views}}, "report"]
-    began = time.monotonic()
-    found = score(run_project(project(steps, seed), out, options.data, prepared=options.work / "prepared"))
-    seconds = sum(_seconds(path) for path in (out / "run/map").glob("*/mapmend.json"))
-    return {**found, "seconds": seconds, "whole": time.monotonic() - began}
+    return score(run_project(project(steps, seed), out, options.data, prepared=options.work / "prepared"))
 
 
 def either(optical_too: bool, options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]:
     """A student of both sensors, mapped with the optical images or without them."""
-    train = {**STUDENT, **SCE, "lovasz": 1.0, "sensors": list(FOLDERS), "labels": "guesses", "modality_dropout": 0.5}
-    steps = [
-        {"train": {**TEACHER, "steps": options.steps}},
-        {"pseudo": LABELS},
-        {"train": {**train, "steps": options.steps}},
-        {"predict": PREDICT},
-        "report",
-    ]
-    plain = project(steps, seed)
-    if not optical_too:  # other files are prepared, so the whole row is done again
+    made = both(options, seed)
+    copied(made, ("model",), out)
+    plain = project([{"predict": PREDICT}, "report"], seed)
+    if not optical_too:
         plain["scenes"][-1]["image"] = images("test", RADAR)
-        return score(run_project(plain, out, options.data, prepared=options.work / "prepared-radar"))
-    made = labelled(options, seed)
-    for part in ("steps", "pseudo"):
-        shutil.copytree(made / part, out / "run" / part, dirs_exist_ok=True)
-    return score(run_project(plain, out, options.data, prepared=options.work / "prepared"))
+    prepared = options.work / ("prepared" if optical_too else "prepared-radar")
+    return score(run_project(plain, out, options.data, prepared=prepared))
 
 
-def _seconds(record: Path) -> float:
-    return float(json.loads(record.read_text())["seconds"])
+def both(options: argparse.Namespace, seed: int) -> Path:
+    """A run that holds the student of both sensors, made once."""
+    out = options.work / f"both-{seed}-{options.steps}"
+    if not (out / "run/model").is_dir():
+        copied(labelled(options, seed), ("steps", "pseudo"), out)
+        train = {**STUDENT, **BEST, "sensors": list(FOLDERS), "labels": "guesses", "modality_dropout": 0.5}
+        steps = [*row(TEACHER, options)[:2], {"train": {**train, "steps": options.steps}}]
+        run_project(project(steps, seed), out, options.data, scored=False, prepared=options.work / "prepared")
+    return out / "run"
 
 
 def main() -> None:
@@ -200,7 +242,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("out/all_weather"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=400)
-    parts = ["upper", "teacher", "student", "either", "weighting", "loss", "views"]
+    parts = ["upper", "teacher", "student", "either", "weighting", "alignment", "agreement", "loss", "views"]
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     options = parser.parse_args()
     trials = Trials(options.work / "results.jsonl")
@@ -213,25 +255,25 @@ def main() -> None:
             key = {"part": part, "way": name, "steps": options.steps}
             done = over_seeds(trials, options.work, options.seeds, key, trial)
             more = [spread([one[k] for one in done]) for k in ("labels_iou", "labels_right") if k in done[0]]
-            more += [spread([one["seconds"] for one in done], 1)] if "seconds" in done[0] else []
             found.append([name, *(spread(one[k] for one in done) for k in ("iou", "oa")), *more])
         head = [part, "flood IoU", "overall accuracy"]
-        head += {"teacher": ["labels' IoU", "labels right"], "views": ["seconds"]}.get(part, [])
-        head += ["labels' IoU", "labels right"] if part == "weighting" else []
+        head += ["labels' IoU", "labels right"] if "labels_iou" in done[0] else []
         print(table(head, found) + "\n", flush=True)
 
-    best = {**SCE, "lovasz": 1.0}
     rows("upper", {"(a) radar, true labels": partial(upper, options)})
-    rows("student", {"(b) radar, the teacher's labels": partial(student, best, options)})
+    rows("student", {"(b) radar, the teacher's labels": partial(student, BEST, options)})
     teachers = {
         "(c) optical teacher": partial(teacher, {}, options),
         "labels by the source's class shares": partial(teacher, {}, options, shares="learned"),
         "the labelled source alone": partial(teacher, {"start": 0.999}, options),
     }
     rows("teacher", teachers)
-    both = {"(d) optical and radar": True, "(d) the same, radar alone at test": False}
-    rows("either", {name: partial(either, optical_too, options) for name, optical_too in both.items()})
+    tested = {"(d) optical and radar": True, "(d) the same, radar alone at test": False}
+    rows("either", {name: partial(either, optical_too, options) for name, optical_too in tested.items()})
     rows("weighting", {name: partial(teacher, way, options) for name, way in WEIGHTINGS.items()})
+    coarse = {"coarse source": {}, "coarse source, resolution aligned": {"alignment": 0.2}}
+    rows("alignment", {name: partial(coarse_source, way, options) for name, way in coarse.items()})
+    rows("agreement", {"labels that two teachers agree on": partial(agreed, options)})
     rows("loss", {name: partial(student, way, options) for name, way in LOSSES.items()})
     rows("views", {f"{number} views": partial(looks, number, options) for number in (1, 4, 24)})
     print(f"{len(options.seeds)} seeds, {options.steps} steps; {machine()}")
