@@ -136,10 +136,10 @@ def coarse_source(way: Mapping[str, Any], options: argparse.Namespace, seed: int
 def coarsened(path: Path, out: Path) -> None:
     """Write an image as a quarter of its resolution shows it, in its own size."""
     with rasterio.open(path) as file:
-        pixels, profile = file.read(), file.profile
+        shape, profile = file.shape, file.profile
         small = file.read(out_shape=(file.count, file.height // 4, file.width // 4), resampling=Resampling.average)
     maps = torch.from_numpy(small)[None].float()
-    large = F.interpolate(maps, pixels.shape[1:], mode="bilinear")[0].round().to(torch.uint8).numpy()
+    large = F.interpolate(maps, shape, mode="bilinear")[0].round().to(torch.uint8).numpy()
     with rasterio.open(out, "w", **profile) as file:
         file.write(large)
 
@@ -151,7 +151,7 @@ def row(train: Mapping[str, Any], options: argparse.Namespace, shares: str = "es
 
 
 def taught(plain: Mapping[str, Any], options: argparse.Namespace, out: Path, prepared: str) -> dict[str, float]:
-    """Scores of a teacher's map and of its labels."""
+    """Scores of a run's map, and of the labels that it made."""
     found = score(run_project(plain, out, options.data, prepared=options.work / prepared))
     return {**found, **noise(out / "run/pseudo/guesses", options.data)}
 

@@ -38,7 +38,7 @@ def chunk(kind, data, length=None):
     return struct.pack(">I", size) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width, height, lines, *, depth=8, kind=0, method=0, interlace=0, more=b""):
+def png(width, height, lines, *, depth=8, kind=0, method=0, interlace=0):
     """A picture of compressed lines."""
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, method, 0, interlace))
-    return b"\x89PNG\r\n\x1a\n" + head + more + chunk(b"IDAT", lines) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", lines) + chunk(b"IEND", b"")

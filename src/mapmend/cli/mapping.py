@@ -105,41 +105,42 @@ class Images:
         return [replace(scene, date=date, date_before=date_before) for scene in scenes]
 
 
-def map_project(
-    file: Path,
-    data: Path | None,
-    out: Path | None,
-    options: PredictOptions,
-    *,
-    png: Path | None,
-    dry_run: bool,
-    json_file: str | None,
-) -> None:
+@dataclass(frozen=True)
+class Told:
+    """Where a mapping leaves what it makes.
+
+    Attributes:
+        out: folder of the results.
+        png: folder for a PNG of each map's codes too.
+        dry_run: say what it would take, and write nothing.
+        json_file: of the result as JSON.
+    """
+
+    out: Path | None
+    png: Path | None
+    dry_run: bool
+    json_file: str | None
+
+
+def map_project(file: Path, data: Path | None, options: PredictOptions, where: Told) -> None:
     """Map a project's sites, or say what that would take."""
     project = load_project(file, data)
-    folder = folder_of(out, project.name)
-    if dry_run:
-        emit_estimate(estimate_step(project, folder, options), json_file)
+    folder = folder_of(where.out, project.name)
+    if where.dry_run:
+        emit_estimate(estimate_step(project, folder, options), where.json_file)
         return
     with claimed(project, folder, "predict") if options.shard is None else nullcontext():
         maps = predict_step(project, folder, options)
-    if png is not None:
+    if where.png is not None:
         for name, path in maps.items():
-            write_class_png(path / "class.tif", png / f"{name.replace('/', '_')}.png")
-    emit({"maps": {name: str(path) for name, path in maps.items()}}, json_file)
+            write_class_png(path / "class.tif", where.png / f"{name.replace('/', '_')}.png")
+    emit({"maps": {name: str(path) for name, path in maps.items()}}, where.json_file)
 
 
-def map_images(
-    images: Images,
-    out: Path | None,
-    options: PredictOptions,
-    *,
-    png: Path | None,
-    dry_run: bool,
-    json_file: str | None,
-) -> None:
+def map_images(images: Images, options: PredictOptions, where: Told) -> None:
     """Map a scene of files, or say what that would take; of several UTM zones each has a folder below `out`."""
-    if not options.models or (out is None and not dry_run):
+    out = where.out
+    if not options.models or (out is None and not where.dry_run):
         raise ProjectError("image files need --model and --out", fix="or give a project file")
     defaults = PredictSettings()
     tricks = Tricks(options.views or defaults.views, options.suppress, options.disagreement)
@@ -156,8 +157,8 @@ def map_images(
     folders = [out / scene.zone.name if scene.zone is not None else out for scene in scenes] if out is not None else []
     predictor = on_backend(predictor, options.backend or "torch", folders)
     layers: dict[str, Any] = {"block": options.block, "probabilities": options.named, "entropy": options.entropy}
-    if dry_run:
-        emit_estimate(total(estimate_scene(predictor, scene, **layers) for scene in scenes), json_file)
+    if where.dry_run:
+        emit_estimate(total(estimate_scene(predictor, scene, **layers) for scene in scenes), where.json_file)
         return
     wanted = None
     if options.certain:
@@ -179,14 +180,14 @@ def map_images(
         if result is None:
             unfinished = True
         else:
-            told[folder.name] = _told(result, scene, folder, predictor, png, wanted)
+            told[folder.name] = _told(result, scene, folder, predictor, where.png, wanted)
     if nothing is not None and not told and not unfinished:
         raise nothing
     if unfinished:
         typer.echo(f"shard {options.shard} is done; others are not", err=True)
-        emit({"finished": False}, json_file)
+        emit({"finished": False}, where.json_file)
         return
-    emit({"maps": told} if images.crs == UTM else next(iter(told.values())), json_file)
+    emit({"maps": told} if images.crs == UTM else next(iter(told.values())), where.json_file)
 
 
 def _told(

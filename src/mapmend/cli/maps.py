@@ -109,7 +109,7 @@ def predict(
         remote.allow_remote()
     if inputs[0].is_dir():
         raise ProjectError("is a folder", where=inputs[0], fix="give a project or images; a map's folder with --status")
-    from mapmend.cli.mapping import Images, map_images, map_project
+    from mapmend.cli.mapping import Images, Told, map_images, map_project
     from mapmend.core.settings import from_mapping
     from mapmend.predict.executors.ray import Ray
     from mapmend.predict.executors.shard import Shard
@@ -151,8 +151,9 @@ def predict(
         entropy=entropy,
         disagreement=disagreement,
     )
+    told = Told(out, png, dry_run, json_file)
     if inputs[0].suffix not in (".yaml", ".yml"):
-        map_images(images, out, options, png=png, dry_run=dry_run, json_file=json_file)
+        map_images(images, options, told)
         return
     if before or date or date_before or len(inputs) > 1:
         raise ProjectError(
@@ -160,7 +161,7 @@ def predict(
             where=inputs[0],
             fix="list the earlier ones below `scenes:`",
         )
-    map_project(inputs[0], data, out, options, png=png, dry_run=dry_run, json_file=json_file)
+    map_project(inputs[0], data, options, told)
 
 
 def change(
