@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import rasterio
@@ -25,27 +26,33 @@ from rasterio.enums import Resampling
 
 from trials import MAPPED_AT_LAST, Trials, machine, of_class, over_seeds, run_project, spread, table
 
-OPTICAL, RADAR = ("before", "after"), ("radar_before", "radar_after")
-FOLDERS = {"before": "s2_before", "after": "s2_after", "radar_before": "s1_before", "radar_after": "s1_after"}
+OPTICAL, RADAR = "optical", "radar"
+FOLDERS = {OPTICAL: ("s2_before", "s2_after"), RADAR: ("s1_before", "s1_after")}  # both dates are one image
+CARDS = {
+    OPTICAL: {"card": "png", "bands": [f"{band}_{date}" for date in ("before", "after") for band in "rgb"]},
+    RADAR: {"card": "png", "bands": ["vv_before", "vv_after"]},
+}
 COMMON: Mapping[str, Any] = {"decoder_widths": [128, 64, 32, 16, 16], "head_lr": 3, "crop": 128, **MAPPED_AT_LAST}
 TEACHER: Mapping[str, Any] = {
     **COMMON,
     "name": "teacher",
     "method": "all_weather",
-    "sensors": list(OPTICAL),
+    "sensors": [OPTICAL],
     "batch": 8,
     "start": 0.6,
     "teacher_decay": 0.99,
 }
+ALONE: Mapping[str, Any] = {"start": 0.999}  # the target never teaches
 LABELS: Mapping[str, Any] = {
     "name": "guesses",
     "from": "teacher",
     "shares": "estimated",
+    "views": 4,
     "window": 256,
     "overlap": 0,
     "allow_empty": True,
 }
-STUDENT: Mapping[str, Any] = {**COMMON, "sensors": list(RADAR), "batch": 8}
+STUDENT: Mapping[str, Any] = {**COMMON, "sensors": [RADAR], "batch": 8}
 SCE: Mapping[str, Any] = {"robust": "sce", "sce_alpha": 1.0, "sce_beta": 0.5}
 BEST: Mapping[str, Any] = {**SCE, "lovasz": 1.0}
 LOSSES: Mapping[str, Mapping[str, Any]] = {
@@ -64,7 +71,7 @@ PREDICT = {"window": 256, "overlap": 0, "split": "test"}
 
 def images(split: str, sensors: Sequence[str], root: str = "ombria") -> dict[str, str]:
     """Patterns of a split's chips by sensor."""
-    return {name: f"{root}/{split}/{FOLDERS[name]}/{{name}}.png" for name in sensors}
+    return {name: ";".join(f"{root}/{split}/{date}/{{name}}.png" for date in FOLDERS[name]) for name in sensors}
 
 
 def project(
@@ -73,16 +80,16 @@ def project(
     """The chips, of which the source has no radar, and the target no label unless it is asked for."""
     mask = {"label": "ombria/train/mask/{name}.png", "label_legend": "mask255"}
     site = {"site": "train-{name}", "split": "train"}
-    target = {**site, "first": "0361", "image": images("train", [*OPTICAL, *RADAR])}
+    target = {**site, "first": "0361", "image": images("train", [OPTICAL, RADAR])}
     return {
         "name": "all-weather",
         "seed": seed,
         "legend": "water",
-        "sensors": {name: {"card": "png", **({"bands": ["vv"]} if name in RADAR else {})} for name in FOLDERS},
+        "sensors": CARDS,
         "scenes": [
-            {**site, **mask, "last": "0355", "image": images("train", OPTICAL, source)},
+            {**site, **mask, "last": "0355", "image": images("train", [OPTICAL], source)},
             {**target, **(mask if labelled_target else {})},
-            {"site": "test-{name}", "split": "test", "image": images("test", [*OPTICAL, *RADAR])},
+            {"site": "test-{name}", "split": "test", "image": images("test", [OPTICAL, RADAR])},
         ],
         "reference": [{"site": "test-{name}", "label": "ombria/test/mask/{name}.png", "label_legend": "mask255"}],
         "steps": list(steps),
@@ -115,18 +122,18 @@ def teacher(
     way: Mapping[str, Any], options: argparse.Namespace, seed: int, out: Path, shares: str = "estimated"
 ) -> dict[str, float]:
     """The teacher alone: its map of the test chips from optical images, and its labels."""
-    if not way:  # the one whose labels students learn from
-        copied(labelled(options, seed), ("model", "training"), out)
+    if way in ({}, ALONE):  # those whose labels students learn from
+        copied(labelled(options, seed, way), ("model", "training"), out)
     return taught(project(row({**TEACHER, **way}, options, shares), seed), options, out, "prepared")
 
 
 def coarse_source(way: Mapping[str, Any], options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]:
     """The teacher of a source whose images are coarser than the target's: a quarter of their resolution."""
     root = options.work / "coarse"
-    for sensor in OPTICAL:
-        folder = root / "train" / FOLDERS[sensor]
+    for date in FOLDERS[OPTICAL]:
+        folder = root / "train" / date
         folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted((options.data / "ombria/train" / FOLDERS[sensor]).glob("*.png")):
+        for path in sorted((options.data / "ombria/train" / date).glob("*.png")):
             if not (folder / path.name).is_file():
                 coarsened(path, folder / path.name)
     plain = project(row({**TEACHER, **way}, options), seed, source=str(root.absolute()))
@@ -162,22 +169,28 @@ def copied(made: Path, parts: Sequence[str], out: Path) -> None:
         shutil.copytree(made / part, out / "run" / part, dirs_exist_ok=True)
 
 
-def labelled(options: argparse.Namespace, seed: int) -> Path:
-    """A run that holds the teacher of a seed and its labels, made once."""
-    out = options.work / f"labels-{seed}-{options.steps}"
+def labelled(options: argparse.Namespace, seed: int, way: Mapping[str, Any] = MappingProxyType({})) -> Path:
+    """A run that holds a teacher of a seed and its labels, made once."""
+    out = options.work / f"{'alone' if way else 'labels'}-{seed}-{options.steps}"
     if not (out / "run/pseudo/guesses/mapmend.json").is_file():
-        steps = row(TEACHER, options)[:2]
+        steps = row({**TEACHER, **way}, options)[:2]
         run_project(project(steps, seed), out, options.data, scored=False, prepared=options.work / "prepared")
         for part in ("model", "training"):
             shutil.copytree(out / "run" / part, out / "run/steps/teacher" / part)
     return out / "run"
 
 
-def student(way: Mapping[str, Any], options: argparse.Namespace, seed: int, out: Path) -> dict[str, float]:
-    """A radar model that learns from the teacher's labels."""
-    copied(labelled(options, seed), ("steps", "pseudo"), out)
+def student(
+    way: Mapping[str, Any],
+    options: argparse.Namespace,
+    seed: int,
+    out: Path,
+    taught_by: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, float]:
+    """A radar model that learns from a teacher's labels."""
+    copied(labelled(options, seed, taught_by), ("steps", "pseudo"), out)
     steps = [
-        *row(TEACHER, options)[:2],
+        *row({**TEACHER, **taught_by}, options)[:2],
         {"train": {**STUDENT, **way, "labels": "guesses", "steps": options.steps}},
         {"predict": PREDICT},
         "report",
@@ -220,7 +233,7 @@ def either(optical_too: bool, options: argparse.Namespace, seed: int, out: Path)
     copied(made, ("model",), out)
     plain = project([{"predict": PREDICT}, "report"], seed)
     if not optical_too:
-        plain["scenes"][-1]["image"] = images("test", RADAR)
+        plain["scenes"][-1]["image"] = images("test", [RADAR])
     prepared = options.work / ("prepared" if optical_too else "prepared-radar")
     return score(run_project(plain, out, options.data, prepared=prepared))
 
@@ -261,11 +274,15 @@ def main() -> None:
         print(table(head, found) + "\n", flush=True)
 
     rows("upper", {"(a) radar, true labels": partial(upper, options)})
-    rows("student", {"(b) radar, the teacher's labels": partial(student, BEST, options)})
+    students = {
+        "(b) radar, the teacher's labels": partial(student, BEST, options),
+        "radar, labels of the labelled source alone": partial(student, BEST, options, taught_by=ALONE),
+    }
+    rows("student", students)
     teachers = {
         "(c) optical teacher": partial(teacher, {}, options),
         "labels by the source's class shares": partial(teacher, {}, options, shares="learned"),
-        "the labelled source alone": partial(teacher, {"start": 0.999}, options),
+        "the labelled source alone": partial(teacher, ALONE, options),
     }
     rows("teacher", teachers)
     tested = {"(d) optical and radar": True, "(d) the same, radar alone at test": False}
