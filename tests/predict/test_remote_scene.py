@@ -1,12 +1,17 @@
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 from tests.range_server import serving
 from tiny_predictors import Local, predictor
-from tiny_scenes import random_pixels, sensor, write_image
+from tiny_scenes import CRS, TRANSFORM, random_pixels, read, sensor, write_image
 
 from mapmend.cli.images import images_of, placed_images
 from mapmend.core.errors import JobError, ManifestError, SensorError
+from mapmend.core.sensor import QARule
 from mapmend.predict.job import predict_scene
 from mapmend.predict.scene import mosaic_of_files, scene_of_files
 from mapmend.raster.remote import VARIABLE
@@ -68,6 +73,52 @@ def test_a_search_makes_a_mosaic_by_date(server, tmp_path, legend):
     (tmp_path / "search.json").write_text(json.dumps(search))
     with pytest.raises(ManifestError, match="an item without a date"):
         placed_images([tmp_path / "search.json"], (CARD,), "newest", None, "", None)
+
+
+def test_a_search_makes_a_mosaic_by_its_clouds(tmp_path):
+    items = [item(name, "2024-01-01T00:00:00Z") for name in "abc"]
+    for one, clouds in zip(items, (30, 0, 12.5), strict=True):
+        one["properties"]["eo:cloud_cover"] = clouds
+    path = tmp_path / "search.json"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    placed = placed_images([path], (CARD,), "clearest", None, "", None)
+    assert [source.files for source in placed.sources] == [(str(tmp_path / f"{name}.tif"),) for name in "bca"]
+    del items[1]["properties"]["eo:cloud_cover"]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    with pytest.raises(ManifestError, match="an item without 'eo:cloud_cover'"):
+        placed_images([path], (CARD,), "clearest", None, "", None)
+    with pytest.raises(ManifestError, match="only STAC items tell"):
+        placed_images([tmp_path / "a.tif"], (CARD,), "clearest", None, "", None)
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["bands in one file", "a file for each band"])
+def test_clouds_of_an_items_quality_band_are_not_mapped(tmp_path, legend, alone):
+    card = replace(CARD, qa=QARule("classes", "SCL", (9,)))
+    pixels = random_pixels(60, 60)
+    clouds = np.full((1, 30, 30), 4, np.uint8)  # of pixels twice as large
+    clouds[:, :, :10] = 9
+    coarse = rasterio.open(
+        tmp_path / "SCL.tif", "w", driver="GTiff", height=30, width=30, count=1, dtype="uint8", crs=CRS,
+        transform=TRANSFORM @ Affine.scale(2),
+    )  # fmt: skip
+    with coarse as file:
+        file.write(clouds)
+    plain = item("o", "2023-01-01T00:00:00Z")
+    if alone:
+        write_image(tmp_path / "o.tif", pixels)
+    else:
+        plain["assets"] = {
+            f"b{n}": {"href": str(write_image(tmp_path / f"b{n}.tif", pixels[n : n + 1]))} for n in range(3)
+        }
+    plain["assets"]["scl"] = {"href": "SCL.tif", "roles": ["data"]}
+    (tmp_path / "item.json").write_text(json.dumps(plain))
+    files, _ = images_of([tmp_path / "item.json"], (card,))
+    assert len(files) == (2 if alone else 4)
+    mapped = read(
+        predict_scene(predictor(Local(), legend), scene_of_files(files, (card,)), tmp_path / "map").class_path
+    )
+    assert (mapped[:, :20] == 255).all()
+    assert (mapped[:, 20:] != 255).all()
 
 
 def test_an_item_is_one_scene_of_one_sensor(tmp_path):

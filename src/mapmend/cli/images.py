@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mapmend.core.errors import ManifestError, SensorError
 from mapmend.core.manifest import parse_manifest
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mapmend.core.sensor import Sensor
     from mapmend.raster.mosaic import Placed
     from mapmend.raster.stac_items import StacImage
+
+Rule = Literal["first", "newest", "clearest"]
 
 
 def images_of(inputs: Sequence[Path], cards: Sequence[Sensor]) -> tuple[list[str], str]:
@@ -68,7 +70,7 @@ def in_order(files: Sequence[str], names: Sequence[str]) -> tuple[list[str], lis
 
 
 def placed_images(
-    inputs: Sequence[Path], cards: Sequence[Sensor], rule: str, like: Path | None, crs: str, gsd: float | None
+    inputs: Sequence[Path], cards: Sequence[Sensor], rule: Rule, like: Path | None, crs: str, gsd: float | None
 ) -> Placed:
     """The images, and the grid that they go onto.
 
@@ -76,13 +78,14 @@ def placed_images(
         inputs: image files, or one manifest (CSV) whose `image`, `valid` and `date` count, or STAC items, collections
             or searches (JSON).
         cards: the model's sensor cards; one.
-        rule: first (in the order given) or newest (by the manifest's dates, the order deciding between equal ones).
+        rule: first (in the order given), newest (by dates of a manifest or of items) or clearest (by the clouds that
+            items tell of); the order decides between equal ones.
         like: raster whose grid is taken.
         crs: of a grid of its own.
         gsd: side of its pixels.
 
     Raises:
-        ManifestError: the manifest is wrong, or dates are missing.
+        ManifestError: the manifest is wrong, or dates or shares of clouds are missing.
         SensorError: the model wants several sensors.
         RasterError: the raster cannot be opened, or a STAC file cannot be read.
     """
@@ -94,6 +97,10 @@ def placed_images(
     if len(cards) != 1:
         raise SensorError(f"a mosaic is of one sensor, the model wants {len(cards)}", fix="map one place at a time")
     grid = raster_info(like).grid if like is not None else None
+    items = all(path.suffix.lower() == ".json" for path in inputs)
+    if rule == "clearest" and not items:
+        where, fix = "--mosaic clearest", "sort them by quality, and use --mosaic first"
+        raise ManifestError("only STAC items tell of their clouds", where=where, fix=fix)
     what = fix = ""
     if inputs[0].suffix.lower() == ".csv":
         if not inputs[0].is_file():
@@ -101,8 +108,11 @@ def placed_images(
         rows = parse_manifest(inputs[0].read_text(), where=inputs[0], folder=inputs[0].parent)
         dated = [(row.date, ImageSource(row.image, cards[0].band_names, cards[0], row.valid)) for row in rows]
         what, fix = "an image", "date all, or --mosaic first"
-    elif all(path.suffix.lower() == ".json" for path in inputs):
-        dated = [(image.date, image.source) for image in _named(inputs, cards[0])]
+    elif items:
+        images = _named(inputs, cards[0])
+        if rule == "clearest":
+            images = _clearest(images, inputs[0])
+        dated = [(image.date, image.source) for image in images]
         what, fix = "an item", "use --mosaic first"
     elif rule == "newest":
         raise ManifestError("files have no dates", where="--mosaic newest", fix="list them in a CSV: site,date,image")
@@ -114,6 +124,13 @@ def placed_images(
         dated.sort(key=lambda one: one[0], reverse=True)
     sources = [source for _, source in dated]
     return Placed(tuple(sources), grid, crs, gsd)
+
+
+def _clearest(images: Sequence[StacImage], where: Path) -> list[StacImage]:
+    """Images by how few clouds they have."""
+    if any(image.clouds is None for image in images):
+        raise ManifestError("has an item without 'eo:cloud_cover'", where=where, fix="use --mosaic first")
+    return sorted(images, key=lambda image: image.clouds or 0)
 
 
 def _named(paths: Sequence[Path], card: Sensor) -> list[StacImage]:

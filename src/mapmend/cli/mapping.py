@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import typer
 
 from mapmend.certain import WantedCertain
-from mapmend.cli.images import images_of, in_order, placed_images
+from mapmend.cli.images import Rule, images_of, in_order, placed_images
 from mapmend.cli.options import emit, emit_estimate, folder_of
 from mapmend.core.errors import EmptyMapError, ProjectError
 from mapmend.core.manifest import check_pair
@@ -50,7 +50,7 @@ class Images:
 
     inputs: tuple[Path, ...]
     before: tuple[Path, ...] = ()
-    rule: Literal["first", "newest"] | None = None
+    rule: Rule | None = None
     grid: Path | None = None
     crs: str = ""
     gsd: float | None = None

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mapmend.cli.images import Rule
 from mapmend.cli.jobs import tell_of_jobs
 from mapmend.cli.options import Data, Device, Json, Out, Precision, emit, folder_of
 from mapmend.core.errors import ProjectError
@@ -29,7 +30,7 @@ def predict(
         list[Path] | None, typer.Option("--before", help="An image of an earlier date, to be mapped with the change.")
     ] = None,
     mosaic: Annotated[
-        Literal["first", "newest"] | None,
+        Rule | None,
         typer.Option("--mosaic", help="Images, or a manifest's, make one map; which counts where several are valid."),
     ] = None,
     grid: Annotated[Path | None, typer.Option("--grid", help="With --mosaic: a raster whose grid the map has.")] = None,

@@ -23,12 +23,14 @@ class StacImage:
     """An item's image.
 
     Attributes:
-        source: the files with the bands of a sensor card.
+        source: the files with the bands of a sensor card, and with its quality band where the item has that.
         date: YYYY-MM-DD, or "" where the item has none.
+        clouds: percent of the image, or None where the item does not say it.
     """
 
     source: ImageSource
     date: str
+    clouds: float | None
 
 
 def stac_images(path: str | Path, card: Sensor) -> list[StacImage]:
@@ -42,7 +44,7 @@ def stac_images(path: str | Path, card: Sensor) -> list[StacImage]:
     Raises:
         RasterError: it is no STAC, cannot be read, names no item, or an item lacks bands of the card.
     """
-    return [StacImage(_source(item, where, card), _date(item)) for item, where in _items(path)]
+    return [StacImage(_source(item, where, card), _date(item), _clouds(item)) for item, where in _items(path)]
 
 
 def _items(path: str | Path) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -74,7 +76,8 @@ def _source(item: Mapping[str, Any], where: str, card: Sensor) -> ImageSource:
         if "href" in asset and str(asset.get("type", "image/tiff")).split(";")[0].strip() in _IMAGES
     }
     name = f"{where} ({item.get('id', 'item')})"
-    images = {key: asset for key, asset in assets.items() if "data" in asset.get("roles", ["data"])}
+    quality = _quality(assets, card)
+    images = {k: asset for k, asset in assets.items() if k not in quality and "data" in asset.get("roles", ["data"])}
     chosen: dict[str, None] = {}
     for band in card.bands:
         keys = [key for key, asset in images.items() if _holds(key, asset, band)]
@@ -85,8 +88,17 @@ def _source(item: Mapping[str, Any], where: str, card: Sensor) -> ImageSource:
             raise RasterError(
                 f"has no band '{band.name}' (its assets: {has})", where=name, fix="give the files by name"
             )
-    files = [_joined(where, images[key]["href"]) for key in chosen or images]
+    files = [_joined(where, assets[key]["href"]) for key in (*(chosen or images), *quality)]
     return ImageSource(tuple(files), card.band_names, card)
+
+
+def _quality(assets: Mapping[str, Any], card: Sensor) -> list[str]:
+    """The asset of the card's quality band alone; none where an image holds that too, or nothing does."""
+    if card.qa is None:
+        return []
+    rule = Band(card.qa.band)
+    held = [key for key, asset in assets.items() if _holds(key, asset, rule)]
+    return [key for key in held if not any(_holds(key, assets[key], band) for band in card.bands)][:1]
 
 
 def _holds(key: str, asset: Mapping[str, Any], band: Band) -> bool:
@@ -99,6 +111,11 @@ def _holds(key: str, asset: Mapping[str, Any], band: Band) -> bool:
 def _date(item: Mapping[str, Any]) -> str:
     told = item.get("properties", {})
     return str(told.get("datetime") or told.get("start_datetime") or "")[:_DATE]
+
+
+def _clouds(item: Mapping[str, Any]) -> float | None:
+    told = item.get("properties", {}).get("eo:cloud_cover")
+    return float(told) if isinstance(told, int | float) else None
 
 
 def _read(path: str | Path) -> Mapping[str, Any]:
