@@ -80,7 +80,8 @@ def main() -> None:
     for views in numbers:
         found = [turn(views, plain, options.work) for _ in range(options.turns)]
         rows.append([str(views), *(spread(one[k] for one in found) for k in (0, 1))])
-    print(table(["views", "÷ as many of one view, of the same sizes", "÷ as many of the window's own size"], rows))
+    head = ["views", "% of as many of one view, of the same sizes", "% of as many of the window's own size"]
+    print(table(head, rows))
     print(f"\n{options.turns} turns; {machine()}")
 
 
