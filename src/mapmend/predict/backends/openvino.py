@@ -63,12 +63,16 @@ class OpenVinoPredictor:
 
     def _compile(self, pixels: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> Any:
         import openvino
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
         shapes = [list(pixels.shape), list(valid.shape)]
         example = (torch.from_numpy(pixels), torch.from_numpy(valid))
         with warnings.catch_warnings(), _quiet(), torch.no_grad():
             warnings.simplefilter("ignore")  # the tracer's, of branches on shapes: these are fixed
-            model = openvino.convert_model(_Stored(self._network).eval(), example_input=example, input=shapes)
+            # Without the tracer's checks, which run the network several times: two thirds of the conversion.
+            told = {"example_input": example, "trace_kwargs": {"check_trace": False}}
+            traced = TorchScriptPythonDecoder(_Stored(self._network).eval(), **told)
+            model = openvino.convert_model(traced, example_input=example, input=shapes)
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[self._precision],
             "PERFORMANCE_HINT": "LATENCY",
