@@ -4,7 +4,7 @@
     python benchmarks/all_weather.py --data DIR --only weighting alignment agreement loss views
 
 120 training chips, those numbered below the median, are the labelled optical source; the other 120 are the target,
-whose masks nobody sees but the row `radar labels`, the upper bound. The 70 test chips are scored once, by the last
+whose masks nobody sees but the part `upper`, the bound. The 70 test chips are scored once, by the last
 step's running average. Students of one seed learn from one teacher's labels. A run takes some minutes on two cores, and
 is done once and kept in `--work`.
 """

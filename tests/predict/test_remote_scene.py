@@ -3,11 +3,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import rasterio
 from affine import Affine
 from tests.range_server import serving
 from tiny_predictors import Local, predictor
-from tiny_scenes import CRS, TRANSFORM, random_pixels, read, sensor, write_image
+from tiny_scenes import TRANSFORM, random_pixels, read, sensor, write_image
 
 from mapmend.cli.images import images_of, placed_images
 from mapmend.core.errors import JobError, ManifestError, SensorError
@@ -97,12 +96,7 @@ def test_clouds_of_an_items_quality_band_are_not_mapped(tmp_path, legend, alone)
     pixels = random_pixels(60, 60)
     clouds = np.full((1, 30, 30), 4, np.uint8)  # of pixels twice as large
     clouds[:, :, :10] = 9
-    coarse = rasterio.open(
-        tmp_path / "SCL.tif", "w", driver="GTiff", height=30, width=30, count=1, dtype="uint8", crs=CRS,
-        transform=TRANSFORM @ Affine.scale(2),
-    )  # fmt: skip
-    with coarse as file:
-        file.write(clouds)
+    write_image(tmp_path / "SCL.tif", clouds, transform=TRANSFORM @ Affine.scale(2))
     plain = item("o", "2023-01-01T00:00:00Z")
     if alone:
         write_image(tmp_path / "o.tif", pixels)

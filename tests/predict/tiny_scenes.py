@@ -17,10 +17,10 @@ def sensor(bands, name="camera", **more):
     return Sensor(name, tuple(Band(f"b{number}") for number in range(bands)), **more)
 
 
-def write_image(path, pixels, nodata=0):
+def write_image(path, pixels, nodata=0, transform=TRANSFORM):
     count, height, width = pixels.shape
     profile = {"driver": "GTiff", "height": height, "width": width, "count": count, "dtype": pixels.dtype.name}
-    with rasterio.open(path, "w", crs=CRS, transform=TRANSFORM, nodata=nodata, **profile) as file:
+    with rasterio.open(path, "w", crs=CRS, transform=transform, nodata=nodata, **profile) as file:
         file.write(pixels)
     return path
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from mapmend.core.errors import ManifestError, SensorError
 from mapmend.core.manifest import parse_manifest
 
 if TYPE_CHECKING:
+    from mapmend.cli.options import Rule
     from mapmend.core.sensor import Sensor
     from mapmend.raster.mosaic import Placed
     from mapmend.raster.stac_items import StacImage
-
-Rule = Literal["first", "newest", "clearest"]
 
 
 def images_of(inputs: Sequence[Path], cards: Sequence[Sensor]) -> tuple[list[str], str]:

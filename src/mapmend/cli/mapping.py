@@ -10,8 +10,8 @@ from typing import Any
 import typer
 
 from mapmend.certain import WantedCertain
-from mapmend.cli.images import Rule, images_of, in_order, placed_images
-from mapmend.cli.options import emit, emit_estimate, folder_of
+from mapmend.cli.images import images_of, in_order, placed_images
+from mapmend.cli.options import Rule, emit, emit_estimate, folder_of
 from mapmend.core.errors import EmptyMapError, ProjectError
 from mapmend.core.manifest import check_pair
 from mapmend.core.sensor import Sensor

@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from mapmend.cli.images import Rule
 from mapmend.cli.jobs import tell_of_jobs
-from mapmend.cli.options import Data, Device, Json, Out, Precision, emit, folder_of
+from mapmend.cli.options import Data, Device, Json, Out, Precision, Rule, emit, folder_of
 from mapmend.core.errors import ProjectError
 
 

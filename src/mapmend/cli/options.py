@@ -23,6 +23,7 @@ Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output.")
 ]
 Precision = Literal["float32", "bfloat16"]
+Rule = Literal["first", "newest", "clearest"]  # which image of a mosaic counts where several are valid
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
 
