@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from difflib import get_close_matches
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -59,7 +60,7 @@ def parse(
         MapmendError: of the class `error`; a key that is unknown or missing, or a value of the wrong type.
     """
     try:
-        return TypeAdapter(kind).validate_python(plain)
+        return cast(_T, _adapter(cast(Hashable, kind)).validate_python(plain))
     except ValidationError as fault:
         first = fault.errors(include_url=False)[0]
         *place, last = [str(part) for part in first["loc"]] or ["the whole"]
@@ -73,6 +74,12 @@ def parse(
         message = first["msg"][:1].lower() + first["msg"][1:]
         fix = "give a value; one that starts with # needs quotes" if value is None else "correct it"
         raise error(f"'{key}' is {str(value)[:40]!r}: {message}", where=where, fix=fix) from None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Built once for each kind: that takes longer than many checks."""
+    return TypeAdapter(kind)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
