@@ -1,8 +1,11 @@
 """ClassMix and the image-wise weight against naive loops; the strong view."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from mapmend.losses.class_mix import draw_classes, image_weight, pasted
 from mapmend.losses.jitter import jitter_and_blur
@@ -67,15 +70,24 @@ def test_colours_change_alike_in_a_batch_and_what_is_invalid_stays():
     image[:, 1] = 60
     valid = torch.ones(2, 1, 12, 12, dtype=torch.bool)
     valid[:, :, :4] = False
-    low, high = torch.zeros(3), torch.full((3,), 200.0)
-    changed = blurred = 0
+    image += torch.randn(1, 3, 12, 12, generator=generator())
+    low, high = torch.zeros(3), torch.full((3,), 120.0)
+    image[:, :, 11, 11] = 255  # beyond what counts as white: nothing is cut off
+    seen = set()
     for seed in range(30):
+        draws = torch.rand(7, generator=generator(seed)).tolist()
+        jittered, blurred, sigma = draws[0] < 0.5, draws[1] < 0.5, 0.15 + draws[6]
         view = jitter_and_blur(image, valid, low, high, generator(seed))
-        assert torch.equal(view[0], view[1]) and view.min() >= 0 and view.max() <= 200
-        changed += not torch.allclose(view[:, :, 9:], image[:, :, 9:], atol=1e-3)
-        if torch.allclose(view[:, :, :2], image[:, :, :2], atol=1e-3):
-            blurred += 1  # far enough from the edge of what is valid, or not blurred
-    assert 8 < changed < 24 and blurred
+        torch.testing.assert_close(view[0], view[1])
+        assert jittered or blurred or torch.equal(view, image)
+        assert blurred or torch.equal(view[:, :, :4], image[:, :, :4])
+        assert jittered != torch.allclose(view[:, :, 4:].mean((2, 3)), image[:, :, 4:].mean((2, 3)), atol=1.5)
+        if blurred and not jittered:
+            reach = (0, *[math.ceil(3 * sigma)] * 2)
+            smooth = gaussian_filter(image[0].numpy(), (0, sigma, sigma), mode="nearest", radius=reach)
+            np.testing.assert_allclose(view[0], smooth, atol=1e-3)
+        seen.add((jittered, blurred))
+    assert len(seen) == 4
     assert torch.equal(
         jitter_and_blur(image, valid, low, high, generator(3)), jitter_and_blur(image, valid, low, high, generator(3))
     )

@@ -14,6 +14,7 @@ from mapmend.losses.robust import (
     symmetric_cross_entropy,
 )
 from mapmend.methods import METHODS, StepState
+from mapmend.methods.robust_settings import TrustWeights
 from mapmend.nn.build import build_network
 from mapmend.nn.spec import NetworkSpec
 from mapmend.train.batches import settle
@@ -174,6 +175,9 @@ def test_settings_that_do_not_go_together_are_refused():
     for settings in (
         {"published_variant": True},
         {"robust": "sce", "published_variant": True, "confidence_weight": True},
+        {"robust": "sce", "published_variant": True, "class_weights": "inverse_sqrt"},
+        {"robust": "sce", "published_variant": True, "trust": TrustWeights(pseudo=0.5)},
+        {"robust": "posterior", "class_weights": "inverse_sqrt"},
         {"confidence_weight": True, "proportions": 1.0, "label_pixel": 4.0},
         {"auxiliary": 1.0, "ce": 0.0, "proportions": 1.0, "label_pixel": 4.0},
     ):

@@ -21,8 +21,8 @@ def jitter_and_blur(
     """Colours jittered with probability ½, then blurred with probability ½, by one draw for the whole batch.
 
     Brightness, contrast and saturation are multiplied by 1 ± `strength`; of three bands the hue turns by `strength` of
-    a full circle at most, around the grey axis. Bands' mean stands for grey. What is invalid stays as it is; the blur
-    is not masked.
+    a full circle at most, around the grey axis. Bands' mean stands for grey. What is invalid keeps its colour; the blur
+    is not masked. Nothing is cut off at black or white, which are but estimates: published for 8-bit images, which are.
 
     Args:
         image: B×C×H×W in stored units.
@@ -37,22 +37,22 @@ def jitter_and_blur(
     """
     jittered, blurred, *draws = torch.rand(7, generator=generator).tolist()
     bottom, span = low[:, None, None], (high - low)[:, None, None]
-    view = ((image.float() - bottom) / span).clamp(0, 1)
+    view = image.float()
     if strength and jittered < _APPLIED:
         brightness, contrast, saturation = (1 + strength * (2 * draw - 1) for draw in draws[:3])
-        changed = (view * brightness).clamp(0, 1)
+        changed = (view - bottom) / span * brightness
         inside = valid.sum((-2, -1), keepdim=True).clamp(min=1)
         grey = (changed.mean(1, keepdim=True) * valid).sum((-2, -1), keepdim=True) / inside
-        changed = (grey + (changed - grey) * contrast).clamp(0, 1)
+        changed = grey + (changed - grey) * contrast
         grey = changed.mean(1, keepdim=True)
-        changed = (grey + (changed - grey) * saturation).clamp(0, 1)
+        changed = grey + (changed - grey) * saturation
         if changed.shape[1] == _RGB:
             turn = around_grey(2 * math.pi * strength * (2 * draws[3] - 1)).to(changed)
-            changed = torch.einsum("ij,bjhw->bihw", turn, changed).clamp(0, 1)
-        view = changed.where(valid, view)
+            changed = torch.einsum("ij,bjhw->bihw", turn, changed)
+        view = (changed * span + bottom).where(valid, view)
     if blurred < _APPLIED:
         view = _blurred(view, _SIGMA[0] + (_SIGMA[1] - _SIGMA[0]) * draws[4])
-    return view * span + bottom
+    return view
 
 
 def _blurred(image: Tensor, sigma: float) -> Tensor:

@@ -67,10 +67,12 @@ class Robustness(nn.Module):
                 f"'robust: {config.robust}' with {told}",
                 fix="forward, and only forward, takes either `error_matrix` or `transition`",
             )
-        if config.published_variant and (config.robust != "sce" or config.confidence_weight):
+        if config.published_variant and (
+            config.robust != "sce" or config.confidence_weight or config.trust != TrustWeights()
+        ):
             raise ProjectError(
                 "'published_variant' is of `robust: sce` alone, and its pixels have no weights",
-                fix="leave out `published_variant`, or `confidence_weight`",
+                fix="leave out `published_variant`, or `confidence_weight` and `trust`",
             )
         if config.confidence_weight and config.proportions:
             raise ProjectError("'confidence_weight' does not go with `proportions`", fix="leave out one of the two")
@@ -167,8 +169,6 @@ class Robustness(nn.Module):
             assert belief.taught is not None
             loss = partial(robust.early_learning, remembered=belief.taught, strength=config.elr)
         elif config.robust == "posterior":
-            if weight is not None:
-                raise ProjectError("'robust: posterior' has no class_weights", fix="leave out one of the two")
             return self.beliefs.loss(logits, mask, belief.shares, belief.weight)
         elif config.robust == "forward":
             if not self._met:

@@ -70,6 +70,9 @@ class Supervised(Method):
             raise ProjectError("all losses of 'supervised' weigh 0", fix="give ce, dice or lovasz a weight")
         if config.label_smoothing and config.robust != "none":
             raise ProjectError(f"'robust: {config.robust}' has no label_smoothing", fix="leave out one of the two")
+        unweighted = "published_variant" if config.published_variant else "robust: posterior"
+        if config.class_weights != "none" and (config.published_variant or config.robust == "posterior"):
+            raise ProjectError(f"'{unweighted}' has no class_weights", fix="leave out one of the two")
         self.robustness = Robustness(config, network, counts)
         self.auxiliary = Auxiliary(network, len(counts)) if config.auxiliary else None
         self.register_buffer("class_weights", _class_weights(config, counts), persistent=False)

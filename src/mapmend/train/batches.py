@@ -6,14 +6,17 @@ from mapmend.methods.method import Batch
 
 
 def settle(batch: Batch, device: torch.device) -> Batch:
-    """Bring a batch to the device in its stored types; the mask becomes 255 wherever any modality is invalid.
+    """Bring a batch to the device in its stored types, without labels where it is invalid."""
+    return unseen_unlabelled({name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()})
 
-    So does the change where either date is. This is the one place that keeps invalid pixels out of all losses and
-    metrics.
+
+def unseen_unlabelled(batch: Batch) -> Batch:
+    """The batch with a mask of 255 wherever any modality is invalid, and a change of 255 where either date is.
+
+    This keeps invalid pixels out of all losses and metrics. An augmentation may make others invalid.
     """
-    moved = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
-    invalid = ~moved["valid"].all(2)
-    settled = {**moved, "mask": moved["mask"].masked_fill(invalid, 255)}
-    if "change" in moved:
-        settled["change"] = moved["change"].masked_fill(invalid.any(1), 255)
+    invalid = ~batch["valid"].all(2)
+    settled = {**batch, "mask": batch["mask"].masked_fill(invalid, 255)}
+    if "change" in batch:
+        settled["change"] = batch["change"].masked_fill(invalid.any(1), 255)
     return settled

@@ -17,7 +17,7 @@ from mapmend.core.durable import replace_json
 from mapmend.core.errors import TrainError
 from mapmend.core.preemption import Watch
 from mapmend.methods.method import Batch, StepState
-from mapmend.train.batches import settle
+from mapmend.train.batches import settle, unseen_unlabelled
 from mapmend.train.checkpoint import save_checkpoint
 from mapmend.train.config import LoopConfig
 from mapmend.train.loading import ValidationBatches, keys_of
@@ -95,7 +95,8 @@ class Session:
             if self.augment:
                 plain = self.state.method.as_they_are
                 batches = {
-                    name: batch if name in plain else self.augment(batch, generator) for name, batch in batches.items()
+                    name: batch if name in plain else unseen_unlabelled(self.augment(batch, generator))
+                    for name, batch in batches.items()
                 }
             outcome = take_step(
                 self.state,
