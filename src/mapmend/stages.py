@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from mapmend.core.errors import JobError, ManifestError
-from mapmend.core.provenance import RECORD, file_hash
+from mapmend.core.errors import ManifestError
+from mapmend.core.provenance import file_hash
 from mapmend.data.sites import Prepared, PreparedSite
 from mapmend.project import Project
-from mapmend.pseudo.job import CONFIDENCE, LABEL
+from mapmend.pseudo.job import CONFIDENCE, LABEL, labelled_keys
+from mapmend.pseudo.places import place_key
 from mapmend.row import PREDICT, TRAIN, Row, Step
 from mapmend.step_settings import DataSettings
 
@@ -61,9 +62,8 @@ def learned_sites(prepared: Prepared, data: DataSettings, out: Path) -> Prepared
             raise ManifestError(f"no site has images of {' and '.join(data.sensors)}", fix="check `sensors` of `train`")
     if data.labels:
         folder = out / _PSEUDO / data.labels
-        if not (folder / RECORD).is_file():
-            raise JobError("holds no labels yet", where=folder, fix="run the project's step `pseudo` first")
-        sites = tuple(_with_label(site, folder) for site in sites)
+        keys = labelled_keys(folder)
+        sites = tuple(_with_label(site, folder) if _key(site) in keys else site for site in sites)
     return replace(prepared, sites=sites)
 
 
@@ -71,8 +71,8 @@ def learned_identity(data: DataSettings, out: Path) -> dict[str, object]:
     """What the labels that a training learns from are made of; empty where they are the manifest's."""
     if not data.labels:
         return {}
-    files = sorted((out / _PSEUDO / data.labels).rglob(LABEL))
-    return {"labels": [file_hash(file) for file in files]}
+    folder = out / _PSEUDO / data.labels
+    return {"labels": [file_hash(folder / key / LABEL) for key in labelled_keys(folder)]}
 
 
 def _with_sensors(sites: tuple[PreparedSite, ...], names: tuple[str, ...]) -> Iterator[PreparedSite]:
@@ -82,12 +82,12 @@ def _with_sensors(sites: tuple[PreparedSite, ...], names: tuple[str, ...]) -> It
             yield replace(site, images=tuple(image for name, image in images.items() if name in names))
 
 
+def _key(site: PreparedSite) -> str:
+    return place_key(site.name, site.date)
+
+
 def _with_label(site: PreparedSite, folder: Path) -> PreparedSite:
-    label = next(
-        (path for path in (folder / site.name / LABEL, folder / site.name / site.date / LABEL) if path.is_file()), None
-    )
-    if label is None:
-        return site
+    label = folder / _key(site) / LABEL
     return replace(
         site,
         label=str(label.absolute()),

@@ -43,7 +43,7 @@ class Leak:
         return f"sites {pair} share {what}: {self.share:.0%} of the smaller{size}"
 
 
-def side_of(split: str, trust: str = "", *, labelled: bool = True, reference: bool = False) -> str:
+def side_of(split: str, *, labelled: bool = True, reference: bool = False) -> str:
     """The side of a site: train, val or test; "" for one that is neither learned from nor judged by.
 
     A site without a mark trains. Without a label it only counts where it has a reference: then it judges.
@@ -55,12 +55,17 @@ def side_of(split: str, trust: str = "", *, labelled: bool = True, reference: bo
     return "test" if reference else ""
 
 
+def side_of_site(site: PreparedSite) -> str:
+    """`side_of` for a prepared site."""
+    return side_of(site.split, labelled=site.label is not None, reference=site.reference is not None)
+
+
 def places_of(sites: Sequence[PreparedSite]) -> tuple[Place, ...]:
     """The sites, one place per name, side and grid; those on no side are left out."""
     files: dict[tuple[str, str], list[str]] = {}
     grids = {}
     for site in sites:
-        side = side_of(site.split, labelled=site.label is not None, reference=site.reference is not None)
+        side = side_of_site(site)
         if side:
             grids[site.name, side] = site.grid
             files.setdefault((site.name, side), []).extend(file for source in site.sources for file in source.files)

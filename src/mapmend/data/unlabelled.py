@@ -10,13 +10,14 @@ from torch.utils.data import Dataset
 from mapmend.core.errors import LabelError
 from mapmend.core.grid import Grid, Window
 from mapmend.core.legend import NODATA, Legend
+from mapmend.data.leaks import side_of_site
 from mapmend.data.samples import CELL, Key, Sample, SiteReader, crop_in, draw_turn, make_sample, turned
 from mapmend.data.sites import PreparedSite
 
 
 def unlabelled_sites(sites: Sequence[PreparedSite]) -> tuple[PreparedSite, ...]:
-    """Those without a label that are marked neither `val` nor `test`."""
-    return tuple(site for site in sites if site.label is None and site.split not in ("val", "test"))
+    """Those without a label that judge nothing: neither `val` nor `test`, nor unmarked with a reference."""
+    return tuple(site for site in sites if site.label is None and side_of_site(site) not in ("val", "test"))
 
 
 class EvenWindows:
@@ -58,7 +59,8 @@ class UnlabelledSet(Dataset[Sample]):
         if not sites:
             raise LabelError(
                 "no site is without a label, and the method learns from such sites too",
-                fix="list images of the target, give `train` a `labelled_share`, or use a method that needs none",
+                fix="list images of the target (`split: train` where it has a reference), or give `train` a "
+                "`labelled_share`, or use a method that needs none",
             )
         self._sites = tuple(sites)
         self._readers = [SiteReader(site, legend) for site in sites]

@@ -19,7 +19,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from mapmend.core.classes import NODATA
 from mapmend.core.durable import replace_file, replace_json
-from mapmend.core.errors import LabelError, ProjectError
+from mapmend.core.errors import JobError, LabelError, ProjectError
 from mapmend.core.grid import Window, windows
 from mapmend.core.legend import Legend
 from mapmend.core.manifest import Row, format_manifest
@@ -112,6 +112,20 @@ def label_places(
     replace_json(out / RECORD, provenance(config))
     shutil.rmtree(out / WORK, ignore_errors=True)
     return _result(out, places, table)
+
+
+def labelled_keys(folder: Path) -> tuple[str, ...]:
+    """Keys of the places that a finished job has labelled; what an earlier one left beside them does not count.
+
+    Raises:
+        JobError: there is none, or it cannot be read.
+    """
+    if not (folder / RECORD).is_file():
+        raise JobError("holds no labels yet", where=folder, fix="run the project's step `pseudo` first")
+    try:
+        return tuple(place[0] for place in json.loads((folder / RECORD).read_text())["config"]["places"])
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise JobError("cannot be read", where=folder / RECORD, fix="delete it, and run `pseudo` again") from None
 
 
 def pointing(place: Place, out: Path) -> Iterator[Row]:

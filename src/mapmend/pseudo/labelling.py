@@ -14,6 +14,7 @@ from mapmend.core.durable import replace_json
 from mapmend.core.legend import Legend
 from mapmend.core.provenance import value_hash
 from mapmend.core.sensor import Sensor
+from mapmend.data.leaks import side_of_site
 from mapmend.data.scenes import check_files, read_scenes, with_sensor
 from mapmend.data.sites import PreparedSite
 from mapmend.nn.model_folder import learned_shares, read_card
@@ -75,7 +76,7 @@ def pseudo_sites(
     chosen = [
         site
         for site in sites
-        if site.split != "test" and settings.split in ("", site.split) and (site.label is not None) == wanted
+        if side_of_site(site) != "test" and settings.split in ("", site.split) and (site.label is not None) == wanted
     ]
     places = places_of_sites(chosen, list(read_card(models[0]).sensors))
     return _labelled(predictors, models, places, out, settings, progress=len(places) == 1)

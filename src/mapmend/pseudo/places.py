@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class Place:
     """A scene that gets a label.
 
     Attributes:
-        key: names its folder: the site, and its date where there are several.
+        key: names its folder: the site, and its date where it has one.
         scene: the images that the models read.
         rows: of the manifest, which will point to the label.
         given: the place's own label, ids of the models' legend on the scene's grid, where it has one.
@@ -59,10 +59,10 @@ def places_of_sites(sites: Sequence[PreparedSite], modalities: Sequence[str]) ->
             Row(site.name, site.date, name, source.files, source.valid, split=site.split)
             for name, source in images.items()
         )
-        places.append(Place(site.name, scene, rows, site.label))
+        places.append(Place(place_key(site.name, site.date), scene, rows, site.label))
     if not places:
         raise ManifestError(f"no place to be labelled has {' and '.join(modalities)}", fix="check splits and sensors")
-    return tuple(_with_dates(places))
+    return tuple(places)
 
 
 def places_of_rows(
@@ -100,24 +100,20 @@ def places_of_rows(
                 raise LabelError(f"site '{site}' has no label to agree with", fix="give it a `label`, or leave it out")
             file = work / f"{site}_{date or 'undated'}_label.tif"
             given = str(prepare_label(told, sources[0].files[0], grid, legend, file, None).path)
-        places.append(Place(site, Scene(site, sources, grid, date), of_place, given))
+        places.append(Place(place_key(site, date), Scene(site, sources, grid, date), of_place, given))
     if not places:
         there = sorted({row.sensor for row in rows if row.sensor})
         raise ManifestError(
             f"no place has images of {' and '.join(cards)}, which the models read",
             fix=f"its sensors are {', '.join(there) or 'not named'}; name them as in the model's project",
         )
-    return tuple(_with_dates(places))
+    return tuple(places)
+
+
+def place_key(site: str, date: str) -> str:
+    """The folder of a place below that of the labels."""
+    return f"{site}/{date}" if date else site
 
 
 def _place(row: Row) -> tuple[str, str]:
     return row.site, row.date
-
-
-def _with_dates(places: Sequence[Place]) -> list[Place]:
-    """Places with their date in the key where a site has several."""
-    names = [place.scene.name for place in places]
-    return [
-        replace(place, key=f"{place.key}/{place.scene.date}") if names.count(place.scene.name) > 1 else place
-        for place in places
-    ]
