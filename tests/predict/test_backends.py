@@ -1,6 +1,7 @@
 import json
 import pickle
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +14,12 @@ from mapmend.nn.build import build_network
 from mapmend.nn.spec import NetworkSpec
 from mapmend.predict.backends import choose
 from mapmend.predict.backends.choose import on_backend
+from mapmend.predict.class_shares import class_shares
+from mapmend.predict.ensemble import Ensemble
 from mapmend.predict.executors.shard import Shard
 from mapmend.predict.job import predict_scene, predict_shard
 from mapmend.predict.lattice import Lattice
+from mapmend.predict.pair import fitted
 from mapmend.predict.predictor import TorchPredictor
 
 
@@ -113,6 +117,32 @@ def test_a_batch_that_does_not_fit_is_halved_when_the_job_begins_and_stays_so(le
     with pytest.raises(ModelError, match="single window of 64"):
         predict_scene(Hungry(inner, 0), scene, tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_batch_of_what_is_made_of_a_model_is_halved_too(legend, scene, tmp_path):
+    inner = predictor(Local(), legend)
+    combined = Ensemble([Hungry(inner, 3), Hungry(inner, 3)])
+    predict_scene(combined, scene, tmp_path / "map", block=96)
+    assert json.loads((tmp_path / "map/job.json").read_text())["batch"] == 2
+    with pytest.raises(ModelError, match="smaller --batch"):
+        class_shares(Hungry(inner, 0), np.ones(len(legend)), [scene])
+
+
+def test_models_that_do_without_an_image_run_in_torch_and_do_not_mix_with_others(legend, scene):
+    pytest.importorskip("openvino")
+    cards = (sensor(3, "camera0"), sensor(1, "camera1"))
+    able, other = (
+        TorchPredictor(Local(bands=4), legend, cards, Lattice(64, 16), device="cpu", precision="float32", batch=3)
+        for _ in range(2)
+    )
+    able.network.spec = SimpleNamespace(partial=True)
+    assert on_backend(able, "auto") is able
+    with pytest.raises(ModelError, match="--backend torch"):
+        on_backend(able, "openvino")
+    assert fitted(Ensemble([able, able]), scene)[1].partial and not fitted(Ensemble([other, other]), scene)[1].partial
+    for members in ([able, other], [other, able]):
+        with pytest.raises(ModelError, match="only some of the models"):
+            fitted(Ensemble(members), scene)
 
 
 def test_memory_that_is_out_later_fails_in_one_line_and_the_batch_stays(legend, scene, tmp_path):

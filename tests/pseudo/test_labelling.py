@@ -1,6 +1,7 @@
 """From models and a manifest to labels that another project can learn from."""
 
 import json
+import shutil
 import warnings
 
 import numpy as np
@@ -145,7 +146,7 @@ def test_the_table_counts_what_the_files_hold(models, manifest, tmp_path):
         assert row.kept >= 0.5 * row.agreed
 
 
-def test_agreement_with_the_place_s_own_label(models, manifest, tmp_path):
+def test_agreement_with_the_place_s_own_label(models, manifest, tmp_path, monkeypatch):
     given = np.full((70, 90), 3, np.uint8)
     given[:, 45:] = 9
     write_image(tmp_path / "own.tif", given[None], nodata=255)
@@ -155,6 +156,9 @@ def test_agreement_with_the_place_s_own_label(models, manifest, tmp_path):
     label = read(tmp_path / "out/a/label.tif")
     assert (label != 255).any()
     np.testing.assert_array_equal(label[label != 255], given[label != 255])
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "predict_scene", None)  # it is finished
+        pseudo_manifest(manifest, models[:1], tmp_path / "out", settings, device="cpu")
     manifest.write_text("site,sensor,image\na,cam,1.tif\n")
     with pytest.raises(LabelError, match="no label to agree with"):
         pseudo_manifest(manifest, models[:1], tmp_path / "none", settings, device="cpu")
@@ -194,6 +198,11 @@ def test_an_interrupted_job_goes_on_with_the_maps_it_has(models, manifest, tmp_p
         return made
 
     monkeypatch.setattr(module, "predict_scene", noting)
+    pseudo_manifest(manifest, models[:1], tmp_path / "other", PseudoSettings(batch=1), device="cpu")
+    shutil.copytree(tmp_path / "out", tmp_path / "again")
+    pseudo_manifest(manifest, models[:1], tmp_path / "again", PseudoSettings(batch=1), device="cpu")
+    assert (tmp_path / "again/a/label.tif").read_bytes() == (tmp_path / "other/a/label.tif").read_bytes()
+    stamps.clear()
     pseudo_manifest(manifest, models[:1], tmp_path / "out", device="cpu")
     assert stamps == [stamp, stamp]
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 
 from mapmend.core.calibration import Calibration, with_class_weights
+from mapmend.core.errors import ModelError
 from mapmend.core.grid import windows
 from mapmend.core.thinning import evenly
 from mapmend.predict.combined import Combined
@@ -68,13 +69,16 @@ def class_shares(predictor: Predictor, learned: Floats, scenes: Sequence[Scene])
         scenes: the places.
 
     Raises:
-        MapmendError: pixels cannot be read, or the predictor fails.
+        MapmendError: pixels cannot be read, memory is out, or the predictor fails.
     """
     every = [(scene, window) for scene in scenes for window in windows(scene.grid, predictor.lattice.size)]
     found = []
     for scene, window in evenly(every, _WINDOWS):
         able, place = fitted(predictor, scene)
-        shares, wanted = blended_probabilities(able, place, window)
+        try:
+            shares, wanted = blended_probabilities(able, place, window)
+        except torch.OutOfMemoryError:
+            raise ModelError("memory is out", where=f"scene '{scene.name}'", fix="choose a smaller --batch") from None
         seen = shares[: len(predictor.legend), wanted[-1]]
         thinned = seen[:, :: max(1, -(-seen.shape[1] // _PIXELS))].astype(np.float64)
         found.append(thinned if predictor.calibration is None else predictor.calibration.apply(thinned))

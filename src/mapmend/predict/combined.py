@@ -48,6 +48,7 @@ class Combined(ABC):
             "combined": self.kind,
             **settings,
             "members": identities,
+            **{name: identities[0][name] for name in ("device",) if name in identities[0]},
             "weights": value_hash([identity.get("weights", "") for identity in identities]),
         }
 

@@ -137,14 +137,22 @@ def fitted(predictor: Predictor, scene: Scene) -> tuple[Predictor, Scene]:
     """
     if isinstance(predictor, Combined):
         members = [fitted(member, scene) for member in predictor.members]
-        return predictor.over([member for member, _ in members]), members[0][1]
+        scenes = [of_one for _, of_one in members]
+        if len({of_one.partial for of_one in scenes}) > 1:
+            raise ModelError(
+                "only some of the models have learned to do without an image",
+                where=f"scene '{scene.name}'",
+                fix="combine models with `modality_dropout`, or models without",
+            )
+        return predictor.over([member for member, _ in members]), scenes[0]
     if isinstance(predictor, ChangePredictor):
         if scene.dates < 2:
             told = "the model knows the change between two dates, and one is to be mapped"
             raise ModelError(told, where=f"scene '{scene.name}'", fix="map a pair: `dates: pair`, or --before")
         return predictor, replace(scene, sources=(*scene.before, *scene.sources), before=())
     if scene.dates < 2 or isinstance(predictor, PairPredictor):
-        partial = scene.dates < 2 and len(predictor.sensors) > 1 and _takes_any(predictor)
+        learned = isinstance(predictor, TorchPredictor) and takes_any(predictor.network)
+        partial = scene.dates < 2 and len(predictor.sensors) > 1 and learned
         return predictor, replace(scene, partial=partial)
     if isinstance(predictor, TorchPredictor) and knows_pairs(predictor.network):
         return LearnedPairPredictor(predictor), scene
@@ -156,10 +164,9 @@ def knows_pairs(network: nn.Module) -> bool:
     return getattr(getattr(network, "spec", None), "pair", "") != ""
 
 
-def _takes_any(predictor: Predictor) -> bool:
-    """Whether a model has learned to do without one of its images."""
-    spec = getattr(predictor.network, "spec", None) if isinstance(predictor, TorchPredictor) else None
-    return bool(getattr(spec, "partial", False))
+def takes_any(network: nn.Module) -> bool:
+    """Whether a network has learned to do without one of its images."""
+    return bool(getattr(getattr(network, "spec", None), "partial", False))
 
 
 def _by_date(maps: torch.Tensor) -> torch.Tensor:

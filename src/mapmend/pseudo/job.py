@@ -93,7 +93,7 @@ def label_places(
         return done
     mapped: dict[str, list[MapResult]] = {place.key: [] for place in places}
     for predictor in predictors:
-        folder = out / WORK / value_hash(predictor.identity)[:16]
+        folder = out / WORK / value_hash(work_of(predictor))[:16]
         for place in places:
             mapped[place.key].append(predict_scene(predictor, place.scene, folder / place.key, progress=progress))
     tally = Tally(len(legend), len(predictors))
@@ -112,6 +112,12 @@ def label_places(
     replace_json(out / RECORD, provenance(config))
     shutil.rmtree(out / WORK, ignore_errors=True)
     return _result(out, places, table)
+
+
+def work_of(predictor: Predictor) -> list[object]:
+    """All of a predictor that its maps depend on, or that a job of theirs goes on by."""
+    lattice = predictor.lattice
+    return [dict(predictor.identity), lattice.size, lattice.overlap, predictor.batch]
 
 
 def labelled_keys(folder: Path) -> tuple[str, ...]:
@@ -150,7 +156,8 @@ def pointing(place: Place, out: Path) -> Iterator[Row]:
 
 def _config(predictors: Sequence[Predictor], places: Sequence[Place], settings: PseudoSettings) -> dict[str, object]:
     """All that the labels depend on."""
-    given = [file_stamp(place.given) for place in places if place.given is not None and settings.combine == "label"]
+    agreeing = places if settings.combine == "label" else ()
+    given = [file_stamp(file) for place in agreeing for file in place.given_files]
     return {
         "settings": asdict(settings),
         "models": [dict(predictor.identity) for predictor in predictors],

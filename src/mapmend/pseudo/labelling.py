@@ -22,7 +22,7 @@ from mapmend.predict.assembled import Tricks, assembled_predictor
 from mapmend.predict.class_shares import Floats, class_shares, described, with_class_shares
 from mapmend.predict.ensemble import check_members
 from mapmend.predict.predictor import Predictor
-from mapmend.pseudo.job import WORK, PseudoResult, check_settings, label_places
+from mapmend.pseudo.job import WORK, PseudoResult, check_settings, label_places, work_of
 from mapmend.pseudo.places import Place, image_stamps, places_of_rows, places_of_sites
 from mapmend.pseudo.settings import PseudoSettings
 
@@ -123,7 +123,7 @@ def _labelled(
     scenes, known, images = [place.scene for place in places], _shares_found(out), image_stamps(places)
     made, fitting = {}, []
     for predictor, before in zip(predictors, learned, strict=True):
-        key = value_hash([dict(predictor.identity), before.tolist(), images])
+        key = value_hash([work_of(predictor), before.tolist(), images])
         names = predictor.legend.names
         made[key] = known.get(key) or described(names, before, class_shares(predictor, before, scenes))
         found = np.array([made[key][name]["estimated"] for name in names])

@@ -28,12 +28,14 @@ class Place:
         scene: the images that the models read.
         rows: of the manifest, which will point to the label.
         given: the place's own label, ids of the models' legend on the scene's grid, where it has one.
+        given_files: what that was made from.
     """
 
     key: str
     scene: Scene
     rows: tuple[Row, ...]
     given: str | None = None
+    given_files: tuple[str, ...] = ()
 
 
 def image_stamps(places: Sequence[Place]) -> list[list[object]]:
@@ -59,7 +61,7 @@ def places_of_sites(sites: Sequence[PreparedSite], modalities: Sequence[str]) ->
             Row(site.name, site.date, name, source.files, source.valid, split=site.split)
             for name, source in images.items()
         )
-        places.append(Place(place_key(site.name, site.date), scene, rows, site.label))
+        places.append(Place(place_key(site.name, site.date), scene, rows, site.label, site.label_files))
     if not places:
         raise ManifestError(f"no place to be labelled has {' and '.join(modalities)}", fix="check splits and sensors")
     return tuple(places)
@@ -93,14 +95,16 @@ def places_of_rows(
             ImageSource(row.image, cards[name].band_names, cards[name], row.valid) for name, row in chosen.items()
         )
         grid = finest([Reader(source).grid for source in sources])
-        given = None
+        given: str | None = None
+        files: tuple[str, ...] = ()
         if labels:
             told = next((row for row in of_place if row.label is not None), None)
             if told is None:
                 raise LabelError(f"site '{site}' has no label to agree with", fix="give it a `label`, or leave it out")
             file = work / f"{site}_{date or 'undated'}_label.tif"
             given = str(prepare_label(told, sources[0].files[0], grid, legend, file, None).path)
-        places.append(Place(place_key(site, date), Scene(site, sources, grid, date), of_place, given))
+            files = told.label_files
+        places.append(Place(place_key(site, date), Scene(site, sources, grid, date), of_place, given, files))
     if not places:
         there = sorted({row.sensor for row in rows if row.sensor})
         raise ManifestError(

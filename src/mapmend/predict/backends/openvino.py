@@ -17,7 +17,7 @@ from mapmend.core.errors import ModelError
 from mapmend.core.legend import Legend
 from mapmend.core.sensor import Sensor
 from mapmend.predict.lattice import Lattice
-from mapmend.predict.pair import knows_pairs
+from mapmend.predict.pair import knows_pairs, takes_any
 from mapmend.predict.predictor import TorchPredictor
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
@@ -45,6 +45,8 @@ class OpenVinoPredictor:
             raise ModelError("OpenVINO runs on the processor here", fix="--device cpu, or --backend torch")
         if type(single) is not TorchPredictor or knows_pairs(single.network):
             raise ModelError("OpenVINO runs networks of one date", fix="use --backend torch")
+        if takes_any(single.network):
+            raise ModelError("OpenVINO runs no model that does without an image", fix="use --backend torch")
         self._network, self._precision = single.network, str(single.identity["precision"])
         self.legend: Legend = single.legend
         self.sensors: Sequence[Sensor] = single.sensors
