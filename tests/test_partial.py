@@ -1,5 +1,6 @@
 """A model that has learned to do without one of its images maps from whichever exists, and says which."""
 
+import json
 import shutil
 
 import numpy as np
@@ -82,6 +83,8 @@ def test_images_named_by_their_sensor_are_enough(tmp_path, monkeypatch, capsys):
         there = file.dataset_mask() > 0
     np.testing.assert_array_equal(read(tmp_path / "radar/used.tif"), np.where(there, 2, 255))
     np.testing.assert_array_equal(read(tmp_path / "radar/class.tif") != 255, there)
+    code, told, _ = mapped("radar", f"radar={radar}", "--json", "-")
+    assert code == 0 and json.loads(told)["used"].endswith("radar/used.tif")
     earlier = shutil.copy(radar, tmp_path / "earlier.tif")
     for images, words in (
         ((f"radar={radar}", optical), "some images are given as NAME=FILE, others not"),

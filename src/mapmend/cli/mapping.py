@@ -208,6 +208,7 @@ def _told(
         "change": result.change_path,
         "entropy": result.entropy_path,
         "disagreement": result.disagreement_path,
+        "used": result.used_path,
     }
     told: dict[str, Any] = {layer: str(path) for layer, path in made.items() if path is not None}
     if result.probability_paths:

@@ -31,6 +31,8 @@ class MapResult:
         probability_paths: probability of the classes that were named, round(200·p); of two dates, at the later one.
         entropy_path: entropy of all classes' probabilities ÷ that of equal ones, round(200·h), where it was asked for.
         disagreement_path: how much several models disagree, see `Ensemble`, round(200·d), where it was asked for.
+        used_path: which images a pixel was mapped from, 1 the first, 2 the second, 4 the third, added up, where the
+            model does without some.
     """
 
     folder: Path
@@ -42,6 +44,7 @@ class MapResult:
     probability_paths: Mapping[str, Path] = field(default_factory=dict)
     entropy_path: Path | None = None
     disagreement_path: Path | None = None
+    used_path: Path | None = None
 
 
 def put_together(job: Job, out: Path, results: Sequence[BlockResult]) -> MapResult:
@@ -109,4 +112,5 @@ def _result(out: Path, layers: Layers, seconds: float, pixels: int) -> MapResult
         {name: paths[stem] for name, stem in zip(layers.names, layers.stems, strict=True)},
         paths.get(ENTROPY),
         paths.get(DISAGREEMENT),
+        paths.get(USED),
     )
