@@ -21,8 +21,9 @@ def jitter_and_blur(
     """Colours jittered with probability ½, then blurred with probability ½, by one draw for the whole batch.
 
     Brightness, contrast and saturation are multiplied by 1 ± `strength`; of three bands the hue turns by `strength` of
-    a full circle at most, around the grey axis. Bands' mean stands for grey. What is invalid keeps its colour; the blur
-    is not masked. Nothing is cut off at black or white, which are but estimates: published for 8-bit images, which are.
+    a full circle at most, around the grey axis. Bands' mean stands for grey. What is invalid keeps its colour and
+    has no part in the blur. Nothing is cut off at black or white, which are but estimates: published for 8-bit images,
+    which are.
 
     Args:
         image: B×C×H×W in stored units.
@@ -51,7 +52,9 @@ def jitter_and_blur(
             changed = torch.einsum("ij,bjhw->bihw", turn, changed)
         view = (changed * span + bottom).where(valid, view)
     if blurred < _APPLIED:
-        view = _blurred(view, _SIGMA[0] + (_SIGMA[1] - _SIGMA[0]) * draws[4])
+        sigma, known = _SIGMA[0] + (_SIGMA[1] - _SIGMA[0]) * draws[4], valid.float()
+        around = _blurred(view.where(valid, 0), sigma) / _blurred(known, sigma).clamp(min=1e-6)
+        view = around.where(valid, view)
     return view
 
 
