@@ -21,9 +21,9 @@ def jitter_and_blur(
     """Colours jittered with probability ½, then blurred with probability ½, by one draw for the whole batch.
 
     Brightness, contrast and saturation are multiplied by 1 ± `strength`; of three bands the hue turns by `strength` of
-    a full circle at most, around the grey axis. Bands' mean stands for grey. What is invalid keeps its colour and
-    has no part in the blur. Nothing is cut off at black or white, which are but estimates: published for 8-bit images,
-    which are.
+    a full circle at most, around the grey axis. Bands' mean stands for grey. What is invalid keeps its colour and,
+    unlike published, has no part in the blur. Nothing is cut off at black or white, which are but estimates: published
+    for 8-bit images, which are.
 
     Args:
         image: B×C×H×W in stored units.
