@@ -41,8 +41,10 @@ TEACHER: Mapping[str, Any] = {
     "batch": 8,
     "start": 0.6,
     "teacher_decay": 0.99,
+    "weighting": "none",
 }
 ALONE: Mapping[str, Any] = {"start": 0.999}  # the target never teaches
+PUBLISHED: Mapping[str, Any] = {"weighting": "image"}
 LABELS: Mapping[str, Any] = {
     "name": "guesses",
     "from": "teacher",
@@ -62,9 +64,9 @@ LOSSES: Mapping[str, Mapping[str, Any]] = {
     "published (3·CE)": {"robust": "sce", "sce_alpha": 1.0, "sce_beta": 2.0, "published_variant": True},
 }
 WEIGHTINGS: Mapping[str, Mapping[str, Any]] = {
-    "image-wise": {},
+    "image-wise": PUBLISHED,
     "pixels above .9": {"weighting": "pixel", "threshold": 0.9},
-    "none": {"weighting": "none"},
+    "none": {},
 }
 PREDICT = {"window": 256, "overlap": 0, "split": "test"}
 
@@ -122,7 +124,7 @@ def teacher(
     way: Mapping[str, Any], options: argparse.Namespace, seed: int, out: Path, shares: str = "estimated"
 ) -> dict[str, float]:
     """The teacher alone: its map of the test chips from optical images, and its labels."""
-    if way in ({}, ALONE):  # those whose labels students learn from
+    if way in ({}, ALONE, PUBLISHED):  # those whose labels students learn from
         copied(labelled(options, seed, way), ("model", "training"), out)
     return taught(project(row({**TEACHER, **way}, options, shares), seed), options, out, "prepared")
 
@@ -171,7 +173,8 @@ def copied(made: Path, parts: Sequence[str], out: Path) -> None:
 
 def labelled(options: argparse.Namespace, seed: int, way: Mapping[str, Any] = MappingProxyType({})) -> Path:
     """A run that holds a teacher of a seed and its labels, made once."""
-    out = options.work / f"{'alone' if way else 'labels'}-{seed}-{options.steps}"
+    named = "-".join(f"{name}-{value}" for name, value in {"labels": seed, **way, "steps": options.steps}.items())
+    out = options.work / named
     if not (out / "run/pseudo/guesses/mapmend.json").is_file():
         steps = row({**TEACHER, **way}, options)[:2]
         run_project(project(steps, seed), out, options.data, scored=False, prepared=options.work / "prepared")
@@ -277,6 +280,7 @@ def main() -> None:
     students = {
         "(b) radar, the teacher's labels": partial(student, BEST, options),
         "radar, labels of the labelled source alone": partial(student, BEST, options, taught_by=ALONE),
+        "radar, labels by image-wise weights": partial(student, BEST, options, taught_by=PUBLISHED),
     }
     rows("student", students)
     teachers = {
