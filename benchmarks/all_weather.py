@@ -149,8 +149,10 @@ def coarsened(path: Path, out: Path) -> None:
         small = file.read(out_shape=(file.count, file.height // 4, file.width // 4), resampling=Resampling.average)
     maps = torch.from_numpy(small)[None].float()
     large = F.interpolate(maps, shape, mode="bilinear")[0].round().to(torch.uint8).numpy()
-    with rasterio.open(out, "w", **profile) as file:
+    unfinished = out.with_suffix(".unfinished")
+    with rasterio.open(unfinished, "w", **profile) as file:
         file.write(large)
+    unfinished.rename(out)
 
 
 def row(train: Mapping[str, Any], options: argparse.Namespace, shares: str = "estimated") -> list[Any]:
