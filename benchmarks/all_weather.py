@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from rasterio.enums import Resampling
 
+from mapmend.raster.atomic import staged
 from trials import MAPPED_AT_LAST, Trials, machine, of_class, over_seeds, run_project, spread, table
 
 OPTICAL, RADAR = "optical", "radar"
@@ -124,8 +125,7 @@ def teacher(
     way: Mapping[str, Any], options: argparse.Namespace, seed: int, out: Path, shares: str = "estimated"
 ) -> dict[str, float]:
     """The teacher alone: its map of the test chips from optical images, and its labels."""
-    if way in ({}, ALONE, PUBLISHED):  # those whose labels students learn from
-        copied(labelled(options, seed, way), ("model", "training"), out)
+    copied(labelled(options, seed, way), ("model", "training", "pseudo"), out)
     return taught(project(row({**TEACHER, **way}, options, shares), seed), options, out, "prepared")
 
 
@@ -149,10 +149,8 @@ def coarsened(path: Path, out: Path) -> None:
         small = file.read(out_shape=(file.count, file.height // 4, file.width // 4), resampling=Resampling.average)
     maps = torch.from_numpy(small)[None].float()
     large = F.interpolate(maps, shape, mode="bilinear")[0].round().to(torch.uint8).numpy()
-    unfinished = out.with_suffix(".unfinished")
-    with rasterio.open(unfinished, "w", **profile) as file:
+    with staged(out) as unfinished, rasterio.open(unfinished, "w", **profile) as file:
         file.write(large)
-    unfinished.rename(out)
 
 
 def row(train: Mapping[str, Any], options: argparse.Namespace, shares: str = "estimated") -> list[Any]:

@@ -38,7 +38,7 @@ def jitter_and_blur(
     """
     jittered, blurred, *draws = torch.rand(7, generator=generator).tolist()
     bottom, span = low[:, None, None], (high - low)[:, None, None]
-    view = image.float()
+    view = plain = image.float()
     if strength and jittered < _APPLIED:
         brightness, contrast, saturation = (1 + strength * (2 * draw - 1) for draw in draws[:3])
         changed = (view - bottom) / span * brightness
@@ -50,12 +50,11 @@ def jitter_and_blur(
         if changed.shape[1] == _RGB:
             turn = around_grey(2 * math.pi * strength * (2 * draws[3] - 1)).to(changed)
             changed = torch.einsum("ij,bjhw->bihw", turn, changed)
-        view = (changed * span + bottom).where(valid, view)
+        view = changed * span + bottom
     if blurred < _APPLIED:
         sigma, known = _SIGMA[0] + (_SIGMA[1] - _SIGMA[0]) * draws[4], valid.float()
-        around = _blurred(view.where(valid, 0), sigma) / _blurred(known, sigma).clamp(min=1e-6)
-        view = around.where(valid, view)
-    return view
+        view = _blurred(view.where(valid, 0), sigma) / _blurred(known, sigma).clamp(min=1e-6)
+    return view.where(valid, plain)
 
 
 def _blurred(image: Tensor, sigma: float) -> Tensor:
